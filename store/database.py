@@ -1,0 +1,56 @@
+"""Connections: one way to open them, one way to class their errors."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import psycopg
+from psycopg_pool import ConnectionPool
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+ErrorClass = Literal["transient", "permanent", "data"]
+
+
+def connect(dsn: str, *, application: str, autocommit: bool = False) -> Connection:
+    """Open one connection in UTC. Raises psycopg.OperationalError when the server is not there."""
+    conn: Connection = psycopg.connect(dsn, autocommit=autocommit, **_options(application))
+    return conn
+
+
+def open_pool(dsn: str, *, application: str, max_size: int) -> ConnectionPool[Connection]:
+    """A bounded pool; opened without waiting, so that an absent server is an error of first use."""
+    return ConnectionPool(
+        dsn,
+        min_size=1,
+        max_size=max_size,
+        kwargs=_options(application),
+        open=True,
+        timeout=10,
+        name=application,
+        check=ConnectionPool.check_connection,
+    )
+
+
+def _options(application: str) -> dict[str, Any]:
+    # Every time in the database and on the wire to it is UTC; zones are a matter of display.
+    return {"application_name": f"qunce-{application}", "options": "-c TimeZone=UTC", "connect_timeout": 5}
+
+
+def classify(error: BaseException) -> ErrorClass:
+    """Say what an error of the database means for whoever holds the data.
+
+    psycopg's Python classes are no guide (OperationalError also covers a wrong password), so the
+    SQLSTATE decides: *transient* = the same work may succeed later, *data* = these rows will never
+    be taken, *permanent* = somebody must mend the configuration.
+    """
+    if not isinstance(error, psycopg.Error):
+        return "transient" if isinstance(error, (OSError, TimeoutError)) else "permanent"
+    state = error.sqlstate
+    if state is None:  # no server, connection lost, pool exhausted
+        return "transient"
+    if state[:2] in ("22", "23"):  # data exception, integrity violation
+        return "data"
+    # 57P04 = database dropped; 57014 = statement timeout; 25006 = read-only after a failover
+    if state[:2] in ("08", "40", "53", "55", "57", "58") and state != "57P04":
+        return "transient"
+    return "transient" if state in ("25006",) else "permanent"
