@@ -165,12 +165,14 @@ COMMENT ON COLUMN latency_bucket.n IS 'rows';
 
 CREATE TABLE writer_position (
     stream    text NOT NULL,
+    lane      text NOT NULL CHECK (lane IN ('live', 'backfill')),
     partition smallint NOT NULL,
     sequence  bigint NOT NULL,
-    PRIMARY KEY (stream, partition)
+    PRIMARY KEY (stream, lane, partition)
 );
 COMMENT ON TABLE writer_position IS 'How far the writer has stored the log, committed with the rows';
 COMMENT ON COLUMN writer_position.stream IS 'identity of the log stream: its name and creation time';
+COMMENT ON COLUMN writer_position.lane IS 'live or backfill: back-fill never holds up live data';
 COMMENT ON COLUMN writer_position.partition IS 'partition of the log';
 COMMENT ON COLUMN writer_position.sequence IS 'last sequence stored';
 

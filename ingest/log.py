@@ -1,0 +1,272 @@
+"""The ingest log: NATS JetStream, durable before it is acknowledged, bounded, replayable.
+
+Messages are partitioned by unit, so that everything of one unit keeps its order and several
+writers can share the work, and go in two lanes, so that a back-fill never holds up live data:
+subject `qunce-ingest.<lane>.<partition>.<unit>.<kind>`. The writer keeps its own position in the
+database; the log forgets what the writer has stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import nats
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DeliverPolicy,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import APIError, NotFoundError
+
+STREAM = "QUNCE_INGEST"
+PARTITIONS = 8
+DUPLICATE_WINDOW_S = 2 * 3600.0
+MAX_MESSAGE_BYTES = 2 * 2**20
+DEFAULT_MAX_BYTES = 8 * 2**30
+
+Kind = Literal["batch", "records"]
+Lane = Literal["live", "backfill"]
+LANES: tuple[Lane, ...] = ("live", "backfill")
+
+_TIMEOUT_S = 10.0
+_PREFIX = "qunce-ingest"
+_ROWS = "Qunce-Rows"
+_STREAM_FULL = frozenset({10023, 10047, 10077})  # insufficient resources; store failed; maximum bytes exceeded
+
+
+class LogUnavailable(Exception):
+    """The log did not take the message: it cannot be reached or did not answer. Try the same again."""
+
+
+class LogFull(LogUnavailable):
+    """The log has reached its byte limit: slow down, try the same again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One message of the log. `sequence` grows along the whole log; `rows` counts refused rows too."""
+
+    kind: Kind
+    unit: str
+    partition: int
+    sequence: int
+    msg_id: str
+    rows: int
+    data: bytes
+
+
+def partition_of(unit: str) -> int:
+    """The partition a unit's messages go to: stable for ever, it is part of the stored position."""
+    return zlib.crc32(unit.encode()) % PARTITIONS
+
+
+class Log:
+    """A connection to the log. Reconnects by itself for ever; safe for concurrent use in one loop."""
+
+    def __init__(self, client: Client, stream: JetStreamContext, identity: str) -> None:
+        self._client = client
+        self._stream = stream
+        self.identity = identity
+        """Name and creation time of the stream: positions in another stream mean nothing here."""
+
+    @classmethod
+    async def connect(cls, url: str, *, name: str, max_bytes: int = DEFAULT_MAX_BYTES) -> Log:
+        """Connect and make sure the stream exists. Raises LogUnavailable when the server is not there."""
+        try:
+            client = await nats.connect(
+                url,
+                name=f"qunce-{name}",
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.5,
+                connect_timeout=5,
+                error_cb=_quiet,
+                pending_size=64 * 2**20,
+            )
+            stream = client.jetstream(timeout=_TIMEOUT_S)
+            identity = await _ensure_stream(stream, max_bytes)
+        except (nats.errors.Error, OSError) as error:
+            raise LogUnavailable(str(error) or type(error).__name__) from error
+        return cls(client, stream, identity)
+
+    async def append(self, data: bytes, *, kind: Kind, lane: Lane, unit: str, msg_id: str, rows: int) -> int:
+        """Append one message; returns its sequence once it is durable on the log's disk.
+
+        The same `msg_id` again within two hours is not appended twice (the first sequence is
+        returned). Raises LogFull or LogUnavailable; then nothing may be acknowledged.
+        """
+        subject = f"{_PREFIX}.{lane}.{partition_of(unit)}.{unit}.{kind}"
+        headers = {"Nats-Msg-Id": f"{unit}/{msg_id}", _ROWS: str(rows)}
+        if not self._client.is_connected:
+            # The client would buffer in memory, and a full buffer is not a durable log.
+            raise LogUnavailable("no connection to the log")
+        try:
+            ack = await self._stream.publish(subject, data, timeout=_TIMEOUT_S, headers=headers)
+        except APIError as error:
+            if error.err_code in _STREAM_FULL:
+                raise LogFull("the ingest log is full") from error
+            raise LogUnavailable(str(error)) from error
+        except (nats.errors.Error, OSError) as error:
+            raise LogUnavailable(str(error) or type(error).__name__) from error
+        return int(ack.seq)
+
+    def read(self, lane: Lane, positions: dict[int, int]) -> Reader:
+        """Read a lane's partitions in order, each after its position (partition → last sequence stored)."""
+        return Reader(self._stream, lane, positions)
+
+    async def forget(self, lane: Lane, positions: dict[int, int]) -> None:
+        """Delete what is stored: everything up to and including each partition's position."""
+        for partition, sequence in positions.items():
+            with contextlib.suppress(nats.errors.Error):  # the next round deletes it
+                await self._stream.purge_stream(
+                    STREAM, seq=sequence + 1, subject=f"{_PREFIX}.{lane}.{partition}.>"
+                )
+
+    async def size_bytes(self) -> int:
+        """Bytes the log holds now. Raises LogUnavailable."""
+        try:
+            return int((await self._stream.stream_info(STREAM)).state.bytes)
+        except (nats.errors.Error, OSError) as error:
+            raise LogUnavailable(str(error) or type(error).__name__) from error
+
+    async def flush(self) -> None:
+        """One round trip to the server. Raises LogUnavailable."""
+        try:
+            await self._client.flush(timeout=5)
+        except (nats.errors.Error, OSError) as error:
+            raise LogUnavailable(str(error) or type(error).__name__) from error
+
+    async def close(self) -> None:
+        """Close the connection; what was appended is already durable."""
+        await self._client.close()
+
+
+class Reader:
+    """Reads one lane in log order, without gaps.
+
+    The server keeps no acknowledgements: the position lies with the reader. A hole in the
+    delivery sequence (a lost connection) makes the reader start again after its position.
+    """
+
+    def __init__(self, stream: JetStreamContext, lane: Lane, positions: dict[int, int]) -> None:
+        self._stream = stream
+        self._lane = lane
+        self._positions = dict(positions)
+        self._subscription: JetStreamContext.PullSubscription | None = None
+        self._delivered = 0
+        self._reached = min(positions.values(), default=0)
+
+    async def next(self, messages: int, timeout_s: float) -> list[Entry]:
+        """Up to `messages` entries, in order; an empty list when none came within `timeout_s`.
+
+        Raises LogUnavailable when the log cannot be reached. Never called twice at once.
+        """
+        try:
+            subscription = await self._subscribed()
+            received = await subscription.fetch(messages, timeout=timeout_s)
+        except nats.errors.TimeoutError:
+            return []
+        except (nats.errors.Error, OSError) as error:
+            self._subscription = None
+            raise LogUnavailable(str(error) or type(error).__name__) from error
+        entries = []
+        for message in received:
+            sequence = message.metadata.sequence
+            if sequence.consumer != self._delivered + 1:
+                await self._restart()
+                break
+            self._delivered = sequence.consumer
+            self._reached = sequence.stream
+            entry = _entry(message, sequence.stream)
+            if entry.sequence > self._positions.get(entry.partition, 0):
+                entries.append(entry)
+        return entries
+
+    async def _subscribed(self) -> JetStreamContext.PullSubscription:
+        if self._subscription is None:
+            self._delivered = 0
+            self._subscription = await self._stream.pull_subscribe(
+                "",
+                stream=STREAM,
+                config=ConsumerConfig(
+                    filter_subjects=[f"{_PREFIX}.{self._lane}.{p}.>" for p in self._positions],
+                    ack_policy=AckPolicy.NONE,
+                    deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                    opt_start_seq=self._reached + 1,
+                    mem_storage=True,
+                    inactive_threshold=60.0,
+                ),
+            )
+        return self._subscription
+
+    async def _restart(self) -> None:
+        if self._subscription is not None:
+            with contextlib.suppress(nats.errors.Error):
+                await self._subscription.unsubscribe()
+        self._subscription = None
+
+
+async def pending_rows(log: Log, lane: Lane, positions: dict[int, int], limit: int = 100_000) -> dict[str, int]:
+    """Rows appended but not yet stored, by unit; reads at most `limit` message headers. Raises LogUnavailable."""
+    counts: dict[str, int] = {}
+    reader = log.read(lane, positions)
+    read = 0
+    while read < limit and (entries := await reader.next(256, 0.5)):
+        read += len(entries)
+        for entry in entries:
+            counts[entry.unit] = counts.get(entry.unit, 0) + (entry.rows if entry.kind == "batch" else 0)
+    return counts
+
+
+def all_partitions() -> Iterable[int]:
+    """Every partition of the log."""
+    return range(PARTITIONS)
+
+
+def _entry(message: Msg, sequence: int) -> Entry:
+    _, _, partition, unit, kind = message.subject.split(".")
+    headers = message.headers or {}
+    return Entry(
+        kind=cast(Kind, kind),
+        unit=unit,
+        partition=int(partition),
+        sequence=sequence,
+        msg_id=headers.get("Nats-Msg-Id", f"{unit}/{sequence}").partition("/")[2],
+        rows=int(headers.get(_ROWS, "0")),
+        data=message.data,
+    )
+
+
+async def _ensure_stream(stream: JetStreamContext, max_bytes: int) -> str:
+    try:
+        info = await stream.stream_info(STREAM)
+    except NotFoundError:
+        info = await stream.add_stream(
+            StreamConfig(
+                name=STREAM,
+                subjects=[f"{_PREFIX}.>"],
+                retention=RetentionPolicy.LIMITS,
+                discard=DiscardPolicy.NEW,
+                storage=StorageType.FILE,
+                max_bytes=max_bytes,
+                max_msg_size=MAX_MESSAGE_BYTES + 64 * 2**10,
+                duplicate_window=DUPLICATE_WINDOW_S,
+                allow_direct=True,
+            )
+        )
+    return f"{STREAM}@{info.created}"
+
+
+async def _quiet(_: Exception) -> None:
+    """Connection errors are reported by whoever uses the log, with what they cost."""

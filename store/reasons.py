@@ -1,0 +1,169 @@
+"""Why something was refused: a closed list, each with its text and how to mend it, in both languages.
+
+Texts are str.format templates over the refusal's parameters. A code, once released, keeps its meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason for refusal: what is wrong, and what the sender can do."""
+
+    zh: str
+    en: str
+    hint_zh: str
+    hint_en: str
+
+    def message(self, parameters: Mapping[str, str]) -> dict[str, str]:
+        """What is wrong, {zh, en}."""
+        return {"zh": self.zh.format_map(_Given(parameters)), "en": self.en.format_map(_Given(parameters))}
+
+    def hint(self, parameters: Mapping[str, str]) -> dict[str, str]:
+        """How to mend it, {zh, en}."""
+        given = _Given(parameters)
+        return {"zh": self.hint_zh.format_map(given), "en": self.hint_en.format_map(given)}
+
+
+class _Given(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+REASONS: Mapping[str, Reason] = MappingProxyType(
+    {
+        "malformed_json": Reason(
+            "不是合法的 JSON:第 {line} 行第 {column} 列,{detail}",
+            "not valid JSON: line {line}, column {column}: {detail}",
+            "请按该位置检查引号、逗号和编码(UTF-8)后重发",
+            "Check quotes, commas and encoding (UTF-8) at that place and send again",
+        ),
+        "wrong_shape": Reason(
+            "结构不符:{place} {detail}",
+            "wrong structure: {place} {detail}",
+            "请按接口文档的 records 或 columns 形式组织数据",
+            "Arrange the data as records or columns, as the interface document shows",
+        ),
+        "missing_field": Reason(
+            "缺少字段 {field}", "field {field} is missing", "请补上 {field}", "Add {field}"
+        ),
+        "unknown_field": Reason(
+            "没有字段 {field}",
+            "there is no field {field}",
+            "请核对字段名:{known}",
+            "Check the field's name: {known}",
+        ),
+        "wrong_type": Reason(
+            "{field} 应为 {expected},收到 {got}",
+            "{field} must be {expected}, got {got}",
+            "请按标签登记的数据类型发送,不要把数字写成字符串",
+            "Send the data type the tag is registered with; do not send numbers as strings",
+        ),
+        "missing_value": Reason(
+            "没有值", "there is no value", "无数据时不要发送该行", "Leave the row out when there is no value"
+        ),
+        "unsupported_value": Reason(
+            "不支持的值类型:{got}",
+            "unsupported kind of value: {got}",
+            "数组和结构请拆成单个标签",
+            "Map arrays and structures to single tags",
+        ),
+        "bad_status_no_value": Reason(
+            "状态码 {status} 且没有值",
+            "status {status} and no value",
+            "请检查设备与其 OPC UA 服务器之间的连接",
+            "Check the connection between the device and its OPC UA server",
+        ),
+        "unknown_tag": Reason(
+            "标签 {tag} 未登记",
+            "tag {tag} is not registered",
+            "请先通过数据集 tag 登记该标签,再重放隔离区中的数据",
+            "Register it through the dataset tag first, then replay the quarantine",
+        ),
+        "unknown_name": Reason(
+            "标签 {tag} 没有名为 {got} 的取值",
+            "{got} is not a name of tag {tag}",
+            "可用取值:{known}",
+            "Names are: {known}",
+        ),
+        "timestamp_malformed": Reason(
+            "时间 {got} 不是 RFC 3339 格式",
+            "time {got} is not RFC 3339",
+            "示例:2026-11-23T08:00:00.250+08:00",
+            "Example: 2026-11-23T08:00:00.250+08:00",
+        ),
+        "timestamp_without_zone": Reason(
+            "时间 {got} 没有时区",
+            "time {got} has no zone",
+            "请加上 Z 或 +08:00",
+            "Add Z or +08:00",
+        ),
+        "timestamp_too_old": Reason(
+            "时间 {ts} 早于 {limit}",
+            "time {ts} is before {limit}",
+            "请检查设备时钟;更早的数据请联系平台",
+            "Check the device's clock; for older data ask the platform",
+        ),
+        "clock_ahead": Reason(
+            "时间 {ts} 比平台时钟超前 {ahead_s} 秒(允许 {limit_s} 秒)",
+            "time {ts} is {ahead_s} s ahead of the platform's clock ({limit_s} s are allowed)",
+            "请给设备或网关对时(NTP)",
+            "Synchronise the clock of the device or gateway (NTP)",
+        ),
+        "out_of_range": Reason(
+            "值 {got} 超出物理范围 [{low}, {high}] {unit}",
+            "value {got} is outside the physical range [{low}, {high}] {unit}",
+            "请检查量程和单位换算,或更正标签的登记范围",
+            "Check scale and unit, or correct the tag's registered range",
+        ),
+        "not_finite": Reason(
+            "值不是有限的数", "the value is not a finite number", "请检查采集程序", "Check the acquisition program"
+        ),
+        "bad_quality": Reason(
+            "质量标记 {got} 无法识别",
+            "quality {got} is not known",
+            "用 OPC UA 状态码、good/uncertain/bad 或 HJ 212 标记",
+            "Use an OPC UA StatusCode, good/uncertain/bad, or an HJ 212 flag",
+        ),
+        "unknown_unit": Reason(
+            "牵头单位 {unit} 未登记",
+            "lead unit {unit} is not registered",
+            "请核对连接器配置中的单位代码",
+            "Check the unit code in the connector's configuration",
+        ),
+        "unknown_dataset": Reason(
+            "没有数据集 {dataset}", "there is no dataset {dataset}", "可用数据集:{known}", "Datasets are: {known}"
+        ),
+        "invalid_field": Reason(
+            "{field}:{detail}", "{field}: {detail}", "请按接口文档更正该字段", "Correct the field as the interface document says"
+        ),
+        "unknown_reference": Reason(
+            "{field} 指向未登记的 {got}",
+            "{field} names {got}, which is not registered",
+            "请先登记被引用的对象",
+            "Register what it refers to first",
+        ),
+        "type_change": Reason(
+            "标签 {tag} 的数据类型不可由 {before} 改为 {got}",
+            "tag {tag} cannot change its data type from {before} to {got}",
+            "请用新的标签名登记",
+            "Register it under a new tag name",
+        ),
+        "too_many_rows": Reason(
+            "一次最多 {limit} 行,收到 {got} 行",
+            "at most {limit} rows at once, got {got}",
+            "请分批发送",
+            "Send it in parts",
+        ),
+        "body_too_large": Reason(
+            "请求体超过 {limit_bytes} 字节",
+            "the body is larger than {limit_bytes} bytes",
+            "请分批发送,或使用列式格式与 gzip",
+            "Send it in parts, or use columns and gzip",
+        ),
+    }
+)

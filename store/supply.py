@@ -1,0 +1,100 @@
+"""Read queries on the supply of data: sources, what they delivered, what was refused and why."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from store.database import Connection
+
+
+class Supply(NamedTuple):
+    """The account of one source, and of its last hour.
+
+    Counts are rows. `last_received_at` is the platform's clock, `last_source_ts` the source's.
+    `recent_*`: rows of source-time hours that touch the last 60 minutes. `interval_s`: the shortest
+    reporting interval of the unit's tags; None while it has none.
+    """
+
+    source_id: int
+    unit_id: int
+    unit_code: str
+    unit_zh: str
+    unit_en: str
+    key: str
+    received: int
+    stored: int
+    duplicates: int
+    corrections: int
+    quarantined: int
+    last_received_at: datetime | None
+    last_source_ts: datetime | None
+    recent_accepted: int
+    recent_quarantined: int
+    recent_live: int
+    recent_timely: int
+    interval_s: float | None
+
+
+class Refusal(NamedTuple):
+    """One refused row; `original` is at most its first 2,000 bytes, `size` all of them."""
+
+    quarantine_id: int
+    unit_code: str
+    unit_zh: str
+    unit_en: str
+    source: str
+    place: str
+    reason: str
+    parameters: dict[str, Any]
+    tag: str | None
+    ts: datetime | None
+    original: bytes
+    size: int
+    received_at: datetime
+    replayed_at: datetime | None
+
+
+def supplies(conn: Connection) -> list[Supply]:
+    """Every source with its ledger, by unit and key."""
+    rows = conn.execute(
+        "SELECT s.source_id, u.unit_id, u.code, u.name_zh, u.name_en, s.key,"
+        " coalesce(g.received, 0), coalesce(g.stored, 0), coalesce(g.duplicates, 0),"
+        " coalesce(g.corrections, 0), coalesce(g.quarantined, 0), g.last_received_at, g.last_source_ts,"
+        " coalesce(h.accepted, 0)::bigint, coalesce(h.quarantined, 0)::bigint,"
+        " coalesce(h.live, 0)::bigint, coalesce(h.timely, 0)::bigint, i.interval_s"
+        " FROM source s JOIN lead_unit u USING (unit_id)"
+        " LEFT JOIN ingest_ledger g USING (source_id)"
+        " LEFT JOIN (SELECT source_id, sum(accepted) accepted, sum(quarantined) quarantined,"
+        "   sum(live) live, sum(timely) timely FROM supply_hour"
+        "   WHERE hour > now() - interval '2 hours' GROUP BY source_id) h USING (source_id)"
+        " LEFT JOIN (SELECT t.unit_id, min(r.interval_s) interval_s FROM tag t"
+        "   JOIN reporting_schedule r USING (tag_id) GROUP BY t.unit_id) i ON i.unit_id = u.unit_id"
+        " ORDER BY u.code, s.key"
+    )
+    return [Supply(*row) for row in rows]
+
+
+def refusals(conn: Connection, limit: int) -> list[Refusal]:
+    """The newest refused rows of all units, newest first; at most `limit`."""
+    rows = conn.execute(
+        "SELECT q.quarantine_id, u.code, u.name_zh, u.name_en, coalesce(s.key, ''), q.place, q.reason,"
+        " q.parameters, q.tag, q.ts, substring(q.original FROM 1 FOR 2000), length(q.original),"
+        " q.received_at, q.replayed_at"
+        " FROM (SELECT * FROM quarantine ORDER BY quarantine_id DESC LIMIT %s) q"
+        " JOIN lead_unit u USING (unit_id) LEFT JOIN source s USING (source_id)"
+        " ORDER BY q.quarantine_id DESC",
+        (limit,),
+    )
+    return [Refusal(*row) for row in rows]
+
+
+def refusal_counts(conn: Connection, newest: int) -> list[tuple[str, str, int]]:
+    """(unit code, reason, rows) among the `newest` refused rows, most frequent first."""
+    rows = conn.execute(
+        "SELECT u.code, q.reason, count(*)::int"
+        " FROM (SELECT unit_id, reason FROM quarantine ORDER BY quarantine_id DESC LIMIT %s) q"
+        " JOIN lead_unit u USING (unit_id) GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2",
+        (newest,),
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
