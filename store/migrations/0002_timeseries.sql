@@ -204,6 +204,7 @@ CREATE TABLE dirty_hour (
     equipment_id integer NOT NULL,
     hour         timestamptz NOT NULL,
     marked_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    since        timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (equipment_id, hour)
 );
 CREATE INDEX dirty_hour_marked ON dirty_hour (marked_at);
@@ -211,3 +212,4 @@ COMMENT ON TABLE dirty_hour IS 'Equipment-hours whose rows, calendar or orders c
 COMMENT ON COLUMN dirty_hour.equipment_id IS 'equipment';
 COMMENT ON COLUMN dirty_hour.hour IS 'hour (UTC)';
 COMMENT ON COLUMN dirty_hour.marked_at IS 'last mark (UTC); removed only if not marked again since it was read';
+COMMENT ON COLUMN dirty_hour.since IS 'first mark not yet worked off (UTC); a later mark does not change it';

@@ -5,10 +5,13 @@ CREATE TABLE equipment_hour (
     hour            timestamptz NOT NULL,
     observed_s      double precision NOT NULL,
     known_s         double precision NOT NULL,
+    state_known_s   double precision NOT NULL,
+    online_s        double precision NOT NULL,
     executing_s     double precision,
     apt_s           double precision,
     aust_s          double precision,
     pbt_s           double precision,
+    pbt_known_s     double precision,
     pq              double precision,
     gq              double precision,
     sq              double precision,
@@ -20,19 +23,26 @@ CREATE TABLE equipment_hour (
     filled          bigint NOT NULL,
     readings        bigint NOT NULL,
     valid           bigint NOT NULL,
+    flags           smallint NOT NULL,
+    provisional     boolean NOT NULL,
     computed_at     timestamptz NOT NULL,
     PRIMARY KEY (equipment_id, hour)
 );
 CREATE INDEX equipment_hour_hour ON equipment_hour (hour);
+-- hours computed before they were over, to be computed once more when they are
+CREATE INDEX equipment_hour_provisional ON equipment_hour (hour) WHERE provisional;
 COMMENT ON TABLE equipment_hour IS 'Additive components of all equipment indicators, by hour; null = not known, never zero';
 COMMENT ON COLUMN equipment_hour.equipment_id IS 'equipment';
 COMMENT ON COLUMN equipment_hour.hour IS 'hour (UTC), [hour, hour + 1 h)';
 COMMENT ON COLUMN equipment_hour.observed_s IS 'seconds of the hour that have passed when computed (3600 once closed)';
 COMMENT ON COLUMN equipment_hour.known_s IS 'seconds for which state and mode are known';
+COMMENT ON COLUMN equipment_hour.state_known_s IS 'seconds for which the state is known';
+COMMENT ON COLUMN equipment_hour.online_s IS 'seconds in which some tag was younger than 3 reporting intervals';
 COMMENT ON COLUMN equipment_hour.executing_s IS 'seconds with state Executing';
 COMMENT ON COLUMN equipment_hour.apt_s IS 'actual production time APT: Executing and Processing (ISO 22400-2; OPC 40001-1)';
 COMMENT ON COLUMN equipment_hour.aust_s IS 'actual unit setup time AUST: mode Setup';
 COMMENT ON COLUMN equipment_hour.pbt_s IS 'planned busy time PBT from the shift calendar; null without a calendar';
+COMMENT ON COLUMN equipment_hour.pbt_known_s IS 'part of PBT for which state and mode are known: the denominator of availability';
 COMMENT ON COLUMN equipment_hour.pq IS 'produced quantity PQ, pieces';
 COMMENT ON COLUMN equipment_hour.gq IS 'good quantity GQ, pieces';
 COMMENT ON COLUMN equipment_hour.sq IS 'scrap quantity SQ, pieces';
@@ -44,7 +54,22 @@ COMMENT ON COLUMN equipment_hour.due IS 'readings due by the reporting schedule'
 COMMENT ON COLUMN equipment_hour.filled IS 'due slots with at least one reading';
 COMMENT ON COLUMN equipment_hour.readings IS 'readings stored';
 COMMENT ON COLUMN equipment_hour.valid IS 'readings stored with good quality';
+COMMENT ON COLUMN equipment_hour.flags IS 'bits: 1 no readings of a counter for part of the hour, 2 counter reset, 4 jump rejected, 8 pieces without an order, 16 lone outlier dropped';
+COMMENT ON COLUMN equipment_hour.provisional IS 'computed before the hour was over and its last readings could have arrived';
 COMMENT ON COLUMN equipment_hour.computed_at IS 'when computed (UTC)';
+
+CREATE TABLE dirty_period (
+    period       text NOT NULL CHECK (period IN ('hour', 'day', 'month')),
+    period_start timestamptz NOT NULL,
+    marked_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    since        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (period, period_start)
+);
+COMMENT ON TABLE dirty_period IS 'Periods whose equipment-hours changed since the indicators were computed; marked in the rollup''s transaction';
+COMMENT ON COLUMN dirty_period.period IS 'hour, day or month';
+COMMENT ON COLUMN dirty_period.period_start IS 'start of the period (UTC)';
+COMMENT ON COLUMN dirty_period.marked_at IS 'last mark (UTC); removed only if not marked again since it was read';
+COMMENT ON COLUMN dirty_period.since IS 'first mark not yet worked off (UTC); a later mark does not change it';
 
 CREATE TABLE indicator_value (
     code            text NOT NULL,
