@@ -1,0 +1,1 @@
+"""Bringing the platform onto a machine: bootstrap, browser for the tests, generated reference."""

@@ -118,7 +118,9 @@ def _empty(conn: Connection) -> None:
         " ORDER BY c.relkind = 'v' DESC"
     ).fetchall()
     for (name,) in rows:
-        kind = conn.execute("SELECT relkind FROM pg_class WHERE oid = to_regclass(%s)", (f'"{name}"',)).fetchone()
+        kind = conn.execute(
+            "SELECT relkind FROM pg_class WHERE oid = to_regclass(%s)", (f'"{name}"',)
+        ).fetchone()
         if kind is None:  # went with another one
             continue
         word = {"v": sql.SQL("VIEW"), "S": sql.SQL("SEQUENCE")}.get(kind[0], sql.SQL("TABLE"))
@@ -134,7 +136,9 @@ def _empty(conn: Connection) -> None:
 def _is_single(dsn: str) -> bool:
     """Whether the server refuses a second connection, or a second database."""
     with connect(dsn, application="test", autocommit=True) as first:
-        row = first.execute("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
+        row = first.execute(
+            "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
+        ).fetchone()
         if not (row and row[0]):
             return True
         try:
@@ -230,7 +234,9 @@ class RunningNats:
 
     def units(self, keys: Mapping[str, str]) -> None:
         """Let exactly these units in (code → API key in the clear)."""
-        digests = {code: bcrypt.hashpw(key.encode(), bcrypt.gensalt(4)).decode() for code, key in keys.items()}
+        digests = {
+            code: bcrypt.hashpw(key.encode(), bcrypt.gensalt(4)).decode() for code, key in keys.items()
+        }
         self.server.write_units(digests)
         self.server.reload(self.pid)
 

@@ -44,7 +44,9 @@ mqtt {{
   port: {mqtt_port}
   # How long a subscriber may hold a message before it comes again.
   ack_wait: "60s"
-  max_ack_pending: 65535
+  # A session may have 65535 in flight in all, and "a/#" counts as two subscriptions ("a", "a/…"):
+  # this leaves room for two such. One more would be refused with a failed SUBACK.
+  max_ack_pending: 16383
 }}
 
 include "users.conf"
@@ -56,7 +58,8 @@ class Nats:
     """One NATS server below `root`: clients on 127.0.0.1:`port`, MQTT 3.1.1 on 127.0.0.1:`mqtt_port`.
 
     The platform's user may do everything. A unit's user (name = unit code) may publish below
-    `qunce/v1/<unit>/` (subject `qunce.v1.<unit>.>`) and subscribe to nothing.
+    `qunce/v1/<unit>/` (subject `qunce.v1.<unit>.>`) and subscribe to nothing. What a unit publishes
+    elsewhere goes nowhere: MQTT 3.1.1 has no refusal, so the server drops it and logs the violation.
     """
 
     root: Path

@@ -63,7 +63,9 @@ class Postgres:
     port: int
     shared_buffers: str = "512MB"
 
-    stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # fast shutdown: sessions are ended, nothing is lost
+    stop_signal: ClassVar[signal.Signals] = (
+        signal.SIGINT
+    )  # fast shutdown: sessions are ended, nothing is lost
     stop_grace_s: ClassVar[float] = 30.0
 
     @property
@@ -144,7 +146,12 @@ class Postgres:
                 [
                     binary("initdb"),
                     *("-D", draft, "-U", "postgres", f"--pwfile={once}", "--auth=scram-sha-256"),
-                    *("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
+                    *(
+                        "--encoding=UTF8",
+                        "--locale-provider=builtin",
+                        "--builtin-locale=C.UTF-8",
+                        "--locale=C",
+                    ),
                     *("--data-checksums", "--no-instructions"),
                 ],
                 output=output,
@@ -204,7 +211,9 @@ def _unprivileged(cluster: Path) -> User | None:
             entry = pwd.getpwnam(name)
             break
     else:
-        raise ChildFailed("PostgreSQL does not run as root, and this system has no user `postgres` or `nobody`")
+        raise ChildFailed(
+            "PostgreSQL does not run as root, and this system has no user `postgres` or `nobody`"
+        )
     program = binary("postgres")
     open_to_all = all(
         folder.stat().st_mode & 0o001 for folder in (*cluster.resolve().parents, *program.resolve().parents)

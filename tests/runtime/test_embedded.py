@@ -18,8 +18,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from qunce.embedded.nats import Nats
 from qunce.embedded.postgres import Postgres
 from qunce.process import ChildFailed, free_port, stop
-from tests.conftest import RunningNats, Server
 from store.database import Connection
+from tests.conftest import RunningNats, Server
 
 
 def test_databases_are_fresh_and_migrated(conn: Connection, server: Server) -> None:
@@ -105,7 +105,9 @@ class Publisher:
         self.client.on_publish = lambda _c, _u, mid, _r, _p: self._note(lambda: self.acknowledged.add(mid))
         self.subscribed = 0
         self.client.on_subscribe = lambda *_: self._note(self._count_subscription)
-        self.client.on_message = lambda _c, _u, message: self._note(lambda: self.received.append(message.topic))
+        self.client.on_message = lambda _c, _u, message: self._note(
+            lambda: self.received.append(message.topic)
+        )
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
 
