@@ -143,10 +143,10 @@ def by_index(wheel: Path) -> bool:
 def find_link(page: str, name: str, base: str) -> str | None:
     """The address of a file on a page of the index."""
     for href in re.findall(r"""href=["']([^"']+)["']""", page):
-        address = urllib.parse.urljoin(base, href.replace("&amp;", "&"))
+        address: str = urllib.parse.urljoin(base, href.replace("&amp;", "&"))
         path = urllib.parse.unquote(urllib.parse.urlsplit(address).path)
         if path.rsplit("/", 1)[-1] == name:
-            return address.split("#", 1)[0]
+            return urllib.parse.urldefrag(address).url
     return None
 
 

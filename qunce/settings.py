@@ -1,0 +1,282 @@
+"""The settings: one typed, frozen model; a TOML file, and environment variables over it."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+PREFIX = "QUNCE_"
+FILE_NAME = "qunce.toml"
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. `problems`: one line each, naming place, key, rule and remedy."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def _scheme(*allowed: str) -> AfterValidator:
+    def check(value: SecretStr) -> SecretStr:
+        if value.get_secret_value().partition("://")[0] not in allowed:
+            raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in allowed)}")
+        return value
+
+    return AfterValidator(check)
+
+
+PostgresUrl = Annotated[SecretStr, _scheme("postgresql", "postgres")]
+NatsUrl = Annotated[SecretStr, _scheme("nats", "tls")]
+MqttUrl = Annotated[SecretStr, _scheme("mqtt", "mqtts")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Database(_Section):
+    """The store."""
+
+    dsn: PostgresUrl | None = Field(
+        None,
+        description="PostgreSQL 数据库地址 | URL of the database: `postgresql://user:password@host:port/database`;"
+        " the demo brings its own PostgreSQL when it is not set",
+    )
+
+
+class Log(_Section):
+    """The ingest log."""
+
+    url: NatsUrl | None = Field(
+        None,
+        description="NATS (JetStream) 地址 | URL of the ingest log: `nats://user:password@host:port`;"
+        " the demo brings its own NATS server when it is not set",
+    )
+    max_bytes: int = Field(
+        8 * 2**30,
+        ge=64 * 2**20,
+        description="接入日志上限（字节）| bytes the ingest log may hold; when it is full, sources are told to slow down",
+    )
+
+
+class Mqtt(_Section):
+    """The broker to which units publish."""
+
+    url: MqttUrl | None = Field(
+        None,
+        description="MQTT 代理地址 | URL of the platform's broker, with a user who may subscribe to `qunce/#`;"
+        " the demo's own NATS server is the broker when it is not set",
+    )
+
+
+class Api(_Section):
+    """The open interface and the pages, one HTTP server."""
+
+    host: str = Field(
+        "127.0.0.1", description="监听地址 | address to listen on; the demo accepts loopback only"
+    )
+    port: int = Field(
+        8760, ge=1, le=65535, description="监听端口 | TCP port; the demo takes another when it is in use"
+    )
+
+
+class Connectors(_Section):
+    """Fetching from equipment and from lead units' platforms."""
+
+    file: Path = Field(
+        Path("connectors.toml"),
+        description="连接器配置文件 | the file that lists the sources; relative to `data_dir`",
+    )
+
+
+class Dashboard(_Section):
+    """The pages."""
+
+    user: str = Field("admin", min_length=1, description="登录用户名 | user name for the pages")
+    password: SecretStr | None = Field(
+        None,
+        min_length=8,
+        description="登录密码 | password for the pages; the demo makes a random one when it is not set",
+    )
+    signing_key: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="会话签名密钥 | secret that signs session cookies, at least 32 characters; the demo makes one",
+    )
+    session_hours: float = Field(
+        12, gt=0, le=24 * 30, description="会话时长（小时）| a login ends after this many hours"
+    )
+    secure_cookie: bool = Field(
+        False, description="仅 HTTPS 发送会话 | send the session cookie over HTTPS only"
+    )
+
+
+class Logging(_Section):
+    """What the processes say of themselves."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="日志级别 | the least severe messages that are written"
+    )
+    form: Literal["auto", "json", "text"] = Field(
+        "auto", description="日志格式 | `json` lines or `text` for people; `auto`: text on a terminal"
+    )
+
+
+def default_data_dir() -> Path:
+    """`$XDG_DATA_HOME/qunce`, else `~/.local/share/qunce`."""
+    home = os.environ.get("XDG_DATA_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "share") / "qunce"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Passed down from the command line; never imported as a global."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, case_sensitive=False
+    )
+
+    data_dir: Path = Field(
+        default_factory=default_data_dir,
+        description="数据目录 | where everything lies that is kept; default `$XDG_DATA_HOME/qunce`,"
+        " else `~/.local/share/qunce`",
+    )
+    database: Database = Database()
+    log: Log = Log()
+    mqtt: Mqtt = Mqtt()
+    api: Api = Api()
+    connectors: Connectors = Connectors()
+    dashboard: Dashboard = Dashboard()
+    logging: Logging = Logging()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over file (the file's content is given to the constructor); nothing else."""
+        return env_settings, init_settings
+
+    @property
+    def connectors_file(self) -> Path:
+        """The connectors' file, absolute."""
+        return self.data_dir / self.connectors.file
+
+
+def load(config: Path | None = None, data_dir: Path | None = None, *, generated: bool = True) -> Settings:
+    """Read the settings.
+
+    File: `config`, else `./qunce.toml`, else (if `generated`) the one a demo wrote into the data
+    directory; none is fine. `data_dir` given here wins over everything. Raises SettingsError.
+    """
+    file = _find(config, data_dir, generated=generated)
+    content = _read(file) if file else {}
+    problems = _unknown_variables(os.environ)
+    if data_dir is not None:
+        content["data_dir"] = data_dir
+    try:
+        settings = Settings(**content)
+    except ValidationError as error:
+        raise SettingsError(problems + [_explain(item, file) for item in error.errors()]) from None
+    if problems:
+        raise SettingsError(problems)
+    if data_dir is not None and settings.data_dir != data_dir:  # QUNCE_DATA_DIR is set as well
+        settings = settings.model_copy(update={"data_dir": data_dir})
+    return settings.model_copy(update={"data_dir": settings.data_dir.expanduser().absolute()})
+
+
+def _find(config: Path | None, data_dir: Path | None, *, generated: bool) -> Path | None:
+    if config is not None:
+        return config
+    kept = Path(os.environ.get("QUNCE_DATA_DIR") or data_dir or default_data_dir())
+    places = [Path(FILE_NAME)] if data_dir is None else []
+    places += [(data_dir or kept).expanduser() / FILE_NAME] if generated else []
+    return next((place for place in places if place.is_file()), None)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError([f"{file}: 无法读取 / cannot be read: {error.strerror}"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError([f"{file}: 不是有效的 TOML / not valid TOML: {error}"]) from None
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Variables that look like settings but name no section: a misspelt one must not pass in silence."""
+    sections = {name.upper() for name in Settings.model_fields}
+    return [
+        f"{name}: 没有这个设置 / no such setting; sections are {', '.join(sorted(sections)).lower()}"
+        for name in sorted(environment)
+        if name.startswith(PREFIX) and "__" in name
+        if name.removeprefix(PREFIX).partition("__")[0].upper() not in sections
+    ]
+
+
+def variable(key: str) -> str:
+    """The environment variable of a dotted key."""
+    return PREFIX + key.upper().replace(".", "__")
+
+
+def _explain(problem: Any, file: Path | None) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    name = variable(key)
+    place = name if name in os.environ else str(file or "(defaults)")
+    rule = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        return f"{place}: {key}: 没有这个设置 / no such setting; `make docs` 与 docs/settings.md 列出全部 (lists all)"
+    known = describe(key)
+    remedy = f"请修改 [{key.rpartition('.')[0] or 'qunce'}] 或环境变量 / mend it in the file or set {name}"
+    return f"{place}: {key}: {rule}. {known + '. ' if known else ''}{remedy}"
+
+
+def describe(key: str) -> str:
+    """The description of a dotted key; empty when there is no such key."""
+    model: Any = Settings
+    text = ""
+    for part in key.split("."):
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:
+            return ""
+        text, model = field.description or "", field.annotation
+    return text
+
+
+def to_toml(settings: Settings) -> str:
+    """The settings as a file, secrets in the clear: for an owner-only file that child processes read."""
+    lines: list[str] = []
+    sections: list[str] = []
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            sections.append(f"\n[{name}]")
+            sections += [
+                f"{key} = {_toml(plain)}"
+                for key in type(value).model_fields
+                if (plain := getattr(value, key)) is not None
+            ]
+        else:
+            lines.append(f"{name} = {_toml(value)}")
+    return "\n".join([*lines, *sections]) + "\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
