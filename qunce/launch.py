@@ -1,8 +1,8 @@
 """Become another program, in a way that leaves nothing behind; run by path, standard library only.
 
-`python -I -S launch.py --parent PID [--user UID:GID] [--override] -- command …`
+`python -I -S launch.py --parent PID [--signal N] [--user UID:GID] [--override] -- command …`
 
-Linux: the program gets SIGTERM when its parent dies, even by kill -9 (PR_SET_PDEATHSIG). With
+Linux: the program gets signal N (SIGTERM) when its parent dies, even by kill -9 (PR_SET_PDEATHSIG). With
 `--user` it runs as that user. With `--override` that user keeps CAP_DAC_OVERRIDE, so that it can
 reach its files below directories that only root may enter, without a change to their permissions.
 Exits with 126 and one line on stderr when that cannot be done.
@@ -47,6 +47,7 @@ def main(arguments: list[str]) -> None:
     cut = arguments.index("--")
     options, command = arguments[:cut], arguments[cut + 1 :]
     parent = int(options[options.index("--parent") + 1])
+    ending = int(options[options.index("--signal") + 1]) if "--signal" in options else int(signal.SIGTERM)
     os.umask(0o077)
     if "--user" in options:
         uid, gid = map(int, options[options.index("--user") + 1].split(":"))
@@ -58,7 +59,7 @@ def main(arguments: list[str]) -> None:
         if "--override" in options:
             _keep_override()
     if sys.platform == "linux":
-        _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        _prctl(PR_SET_PDEATHSIG, ending)
         if os.getppid() != parent:  # it died before the line above
             sys.exit(0)
     os.execvp(command[0], command)

@@ -34,13 +34,14 @@ def spawn(
     env: Mapping[str, str] | None = None,
     user: User | None = None,
     cwd: Path | None = None,
+    ending: signal.Signals = signal.SIGTERM,
 ) -> subprocess.Popen[bytes]:
-    """Start a child in its own session; on Linux it gets SIGTERM when the calling *thread* ends.
+    """Start a child in its own session; on Linux it gets `ending` when the calling *thread* ends.
 
     stdout and stderr go to `output`. The own session keeps a terminal's Ctrl-C to ourselves: we
     stop children in order. Call it from a thread that lives as long as the child should.
     """
-    options = ["--parent", str(os.getpid())]
+    options = ["--parent", str(os.getpid()), "--signal", str(int(ending))]
     if user:
         options += ["--user", f"{user.uid}:{user.gid}"]
         if user.override:

@@ -156,7 +156,7 @@ class Postgres:
                 ],
                 output=output,
                 user=user,
-                env=_environment(),
+                env=environment(),
             )
             code = child.wait(120)
         once.unlink(missing_ok=True)
@@ -173,7 +173,9 @@ class Postgres:
         """Prepare, run and wait until usable; for whoever needs no supervisor. Output is appended to `log`."""
         self.prepare()
         with log.open("ab") as output:
-            child = spawn(self.command, output=output, user=self.user, env=_environment())
+            child = spawn(
+                self.command, output=output, user=self.user, env=environment(), ending=self.stop_signal
+            )
         try:
             wait_ready(child, self.ready, timeout_s=60, log=log)
         except BaseException:
@@ -197,7 +199,8 @@ def with_database(dsn: str, database: str) -> str:
     return make_conninfo(dsn, dbname=database)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """What PostgreSQL's programs may see of ours."""
     # Nothing of the caller's PG… variables or locale may change what the server does.
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
