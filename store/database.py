@@ -53,4 +53,4 @@ def classify(error: BaseException) -> ErrorClass:
     # 57P04 = database dropped; 57014 = statement timeout; 25006 = read-only after a failover
     if state[:2] in ("08", "40", "53", "55", "57", "58") and state != "57P04":
         return "transient"
-    return "transient" if state in ("25006",) else "permanent"
+    return "transient" if state == "25006" else "permanent"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.resources import files
-from typing import LiteralString, cast
+from typing import LiteralString
 
 from store.database import Connection
 from store.layout import apply_layout
@@ -17,8 +17,9 @@ def migrations() -> Iterator[tuple[str, LiteralString]]:
     folder = files("store") / "migrations"
     for file in sorted(folder.iterdir(), key=lambda f: f.name):
         if file.name.endswith(".sql"):
-            # The files are part of the program, so their text is as literal as code.
-            yield file.name, cast(LiteralString, file.read_text("utf-8"))
+            # The files are part of the program: their text is as literal as code.
+            text: LiteralString = file.read_text("utf-8")
+            yield file.name, text
 
 
 def migrate(conn: Connection) -> list[str]:

@@ -138,9 +138,18 @@ def pilots(conn: Connection) -> list[Pilot]:
 
 
 def figures(
-    conn: Connection, level: str, entities: Sequence[int], codes: Sequence[str], periods: Sequence[str]
+    conn: Connection,
+    level: str,
+    entities: Sequence[int],
+    codes: Sequence[str],
+    periods: Sequence[str],
+    *,
+    closed: bool = False,
 ) -> list[Figure]:
-    """The newest current value of each (code, entity, period); one index probe each."""
+    """The newest current value of each (code, entity, period), one index probe each.
+
+    `closed`: only of periods that had ended when they were computed.
+    """
     rows = conn.execute(
         "SELECT v.code, v.entity_id, v.period, v.period_start, v.value, v.numerator, v.denominator, v.n_inputs,"
         " v.completeness, v.provisional, v.reason, v.formula_version, v.computed_at"
@@ -148,8 +157,15 @@ def figures(
         " unnest(%(periods)s::text[]) p (period)"
         " CROSS JOIN LATERAL (SELECT * FROM indicator_value i"
         "  WHERE i.code = c.code AND i.level = %(level)s AND i.entity_id = e.id AND i.period = p.period"
-        "  AND i.superseded_at IS NULL ORDER BY i.period_start DESC LIMIT 1) v",
-        {"codes": list(codes), "entities": list(entities), "periods": list(periods), "level": level},
+        "  AND i.superseded_at IS NULL AND NOT (%(closed)s AND i.provisional)"
+        "  ORDER BY i.period_start DESC LIMIT 1) v",
+        {
+            "codes": list(codes),
+            "entities": list(entities),
+            "periods": list(periods),
+            "level": level,
+            "closed": closed,
+        },
     )
     return [Figure(*row) for row in rows]
 

@@ -129,6 +129,12 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "用 OPC UA 状态码、good/uncertain/bad 或 HJ 212 标记",
             "Use an OPC UA StatusCode, good/uncertain/bad, or an HJ 212 flag",
         ),
+        "unstorable": Reason(
+            "数据库不接受这批数据:{detail}",
+            "the database does not take this: {detail}",
+            "请联系平台运维,修复后重放",
+            "Ask the platform's operator; it can be replayed once mended",
+        ),
         "unknown_unit": Reason(
             "牵头单位 {unit} 未登记",
             "lead unit {unit} is not registered",

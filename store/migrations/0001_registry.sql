@@ -19,15 +19,15 @@ END $$;
 COMMENT ON FUNCTION uscc_is_valid(text) IS '统一社会信用代码 with a correct check digit (GB 32100-2015)';
 
 CREATE TABLE region (
-    code   text PRIMARY KEY CHECK (code ~ '^[0-9]{6}$'),
+    code   text PRIMARY KEY CHECK (code ~ '^[0-9]{6}([0-9]{3})?$'),
     name   text NOT NULL,
-    level  text NOT NULL CHECK (level IN ('province', 'city', 'county')),
+    level  text NOT NULL CHECK (level IN ('province', 'city', 'district', 'town')),
     parent text REFERENCES region (code)
 );
 COMMENT ON TABLE region IS 'Administrative regions of the province';
-COMMENT ON COLUMN region.code IS 'GB/T 2260 code, 6 digits';
+COMMENT ON COLUMN region.code IS 'GB/T 2260 code, 6 digits; towns of cities without districts 9 digits (GB/T 10114)';
 COMMENT ON COLUMN region.name IS 'Chinese name';
-COMMENT ON COLUMN region.level IS 'province, city or county';
+COMMENT ON COLUMN region.level IS 'province, city, district (区县) or town (镇街 of a city without districts)';
 COMMENT ON COLUMN region.parent IS 'code of the region above; null for the province';
 
 CREATE TABLE cluster (

@@ -1,0 +1,268 @@
+"""One group of log entries → one transaction. Synchronous: the writer runs it in a thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import psycopg
+
+from ingest.batch import Batch, Refusal, decode
+from ingest.datasets import natural_key
+from ingest.log import Entry, Lane
+from ingest.records import Records, decode_records
+from ingest.validate import Checked, check
+from store import accounts, datasets, measurements, quarantine, registry
+from store.database import Connection, classify, connect
+from store.layout import DayPartitions
+from store.quarantine import Refused
+from store.rows import Rows, concatenate
+
+_RELOAD_AFTER_S = 2.0
+_ERRORS_KEPT = 100
+
+
+class Storing:
+    """Validates and stores entries of the log; holds the connections and the registry's cache.
+
+    Not safe for concurrent use: one writer, one instance, one thread at a time.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._conn: Connection | None = None
+        self._ddl: Connection | None = None
+        self._partitions: DayPartitions | None = None
+        self._tags: dict[str, tuple[float, registry.UnitTags | None]] = {}
+        self._sources: dict[tuple[int, str], int] = {}
+
+    def positions(self, stream: str, lane: Lane) -> dict[int, int]:
+        """Where the log was left. Raises psycopg.Error."""
+        conn = self._connected()
+        with conn.transaction():
+            return accounts.positions(conn, stream, lane)
+
+    def store(self, entries: Sequence[Entry], stream: str, lane: Lane, reached: dict[int, int]) -> int:
+        """Store entries and the position in one transaction; returns the rows stored or refused.
+
+        An entry that the database will never take goes to the quarantine by itself, so that it
+        holds up nobody. Raises psycopg.Error when trying again may help.
+        """
+        try:
+            return self._transaction(entries, stream, lane, reached)
+        except (psycopg.Error, OSError) as error:
+            self._forget()
+            if classify(error) == "transient":
+                raise
+        # Something in here cannot be stored: find it, keep the rest.
+        rows = 0
+        for entry in entries:
+            try:
+                rows += self._transaction([entry], stream, lane, {})
+            except (psycopg.Error, OSError) as error:
+                self._forget()
+                if classify(error) != "data":
+                    raise
+                rows += self._hold_whole(entry, "unstorable", {"detail": str(error).splitlines()[0]})
+        self._transaction([], stream, lane, reached)
+        return rows
+
+    def maintain(self) -> None:
+        """Delete what is kept for a limited time only. Raises psycopg.Error."""
+        conn = self._connected()
+        with conn.transaction():
+            accounts.drop_old_arrivals(conn)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._forget()
+
+    def _connected(self) -> Connection:
+        if self._conn is None or self._conn.closed:
+            self._forget()
+            self._ddl = connect(self._dsn, application="writer-ddl", autocommit=True)
+            self._partitions = DayPartitions(self._ddl)
+            self._conn = connect(self._dsn, application="writer", autocommit=True)
+            measurements.prepare(self._conn)
+        return self._conn
+
+    def _forget(self) -> None:
+        # What was read or registered in a failed transaction may not be there.
+        self._tags.clear()
+        self._sources.clear()
+        for conn in (self._conn, self._ddl):
+            if conn is not None and (conn.broken or conn.closed):
+                conn.close()
+        if self._conn is not None and self._conn.closed:
+            self._conn = None
+        if self._conn is None and self._ddl is not None:
+            self._ddl.close()
+            self._ddl = None
+
+    def _transaction(
+        self, entries: Sequence[Entry], stream: str, lane: Lane, reached: dict[int, int]
+    ) -> int:
+        conn = self._connected()
+        total = 0
+        with conn.transaction():
+            parts: list[Rows] = []
+            refused: list[Refused] = []
+            names: list[str] = []
+            for entry in entries:
+                total += entry.rows
+                if entry.kind == "records":
+                    self._apply(conn, decode_records(entry.data), refused)
+                    continue
+                batch = decode(entry.data)
+                tags = self._unit_tags(conn, batch)
+                if tags is None:
+                    refused.append(_unknown_unit(batch, entry))
+                    continue
+                checked = check(batch, tags, batch.received_at)
+                source = self._source(conn, tags.unit_id, batch.source)
+                names.append(entry.msg_id)
+                if len(checked.ts):
+                    parts.append(_rows(batch, checked, source, len(names) - 1))
+                refused += [
+                    _refused(r, tags.unit_id, source, entry.msg_id, batch.received_at, tags)
+                    for r in (*batch.refused, *checked.refused)
+                ]
+            self._keep(conn, parts, refused, names)
+            accounts.keep_positions(conn, stream, lane, reached)
+        return total
+
+    def _keep(
+        self, conn: Connection, parts: list[Rows], refused: list[Refused], names: Sequence[str]
+    ) -> None:
+        known = [r for r in refused if r.source_id]
+        quarantine.keep(conn, refused)
+        if parts:
+            rows = concatenate(parts).in_key_order()
+            assert self._partitions is not None and self._ddl is not None
+            self._partitions.ensure(self._ddl, [day.date() for day in measurements.days_of(rows)])
+            verdicts = measurements.write(conn, rows, names)
+            measurements.keep_latest(conn, rows)
+        elif known:
+            rows, verdicts = _no_rows(), np.zeros(0, np.int8)
+        else:
+            return
+        accounts.book(conn, rows, verdicts, known, time.time_ns() // 1000)
+
+    def _apply(self, conn: Connection, submitted: Records, refused: list[Refused]) -> None:
+        unit_id = registry.unit_ids(conn).get(submitted.unit)
+        if unit_id is None:
+            return  # the interface registers submissions of known units only
+        source = self._source(conn, unit_id, submitted.source)
+        wrong = datasets.problems(conn, unit_id, submitted.dataset, submitted.records)
+        refusals = list(submitted.refused) + [
+            Refusal(
+                f"{submitted.dataset} records[{submitted.index[p.row]}].{p.field}",
+                p.reason,
+                p.parameters,
+                msgspec.json.encode(submitted.records[p.row]),
+            )
+            for p in wrong
+        ]
+        bad = {p.row for p in wrong}
+        good = [record for i, record in enumerate(submitted.records) if i not in bad]
+        accepted, duplicates, corrections = datasets.apply(
+            conn,
+            unit_id,
+            submitted.dataset,
+            good,
+            [natural_key(submitted.dataset, record) for record in good],
+            submitted.batch,
+            submitted.received_at,
+        )
+        quarantine.keep(
+            conn,
+            [_refused(r, unit_id, source, submitted.batch, submitted.received_at, None) for r in refusals],
+        )
+        errors = [
+            {"place": r.place, "reason": r.reason, "parameters": r.parameters} for r in refusals[:_ERRORS_KEPT]
+        ]
+        verdict = datasets.Submission(
+            submitted.received, accepted, duplicates, corrections, len(refusals), errors
+        )
+        datasets.keep_submission(conn, submitted.batch, unit_id, submitted.dataset, verdict)
+        if submitted.dataset == "tag":
+            self._tags.pop(submitted.unit, None)
+
+    def _unit_tags(self, conn: Connection, batch: Batch) -> registry.UnitTags | None:
+        loaded_at, tags = self._tags.get(batch.unit, (0.0, None))
+        age = time.monotonic() - loaded_at
+        unknown = tags is None or any(name not in tags.rows for name in batch.tags)
+        if loaded_at == 0.0 or (unknown and age > _RELOAD_AFTER_S):
+            tags = registry.unit_tags(conn, batch.unit)
+            self._tags[batch.unit] = (time.monotonic(), tags)
+        return tags
+
+    def _source(self, conn: Connection, unit_id: int, key: str) -> int:
+        if (unit_id, key) not in self._sources:
+            self._sources[unit_id, key] = registry.source_id(conn, unit_id, key)
+        return self._sources[unit_id, key]
+
+    def _hold_whole(self, entry: Entry, reason: str, parameters: dict[str, str]) -> int:
+        """Put a whole entry into the quarantine; every row of it counts as refused."""
+        conn = self._connected()
+        with conn.transaction():
+            batch = decode(entry.data) if entry.kind == "batch" else None
+            unit_id = registry.unit_ids(conn).get(entry.unit, 0)
+            source = self._source(conn, unit_id, batch.source) if batch and unit_id else 0
+            now = time.time_ns() // 1000
+            rows = max(entry.rows, 1)
+            held = [
+                Refused(unit_id, source, None, entry.msg_id, f"row {i} of batch" if i else "$", reason,
+                        parameters, None, None, entry.data if i == 0 else b"", now)
+                for i in range(rows)
+            ]  # fmt: skip
+            quarantine.keep(conn, held)
+            if source:
+                accounts.book(conn, _no_rows(), np.zeros(0, np.int8), held, now)
+        return rows
+
+
+def _rows(batch: Batch, checked: Checked, source: int, name: int) -> Rows:
+    n = len(checked.ts)
+    return Rows(
+        tag_id=checked.tag_id,
+        equipment_id=checked.equipment_id,
+        source_id=np.full(n, source, np.int32),
+        batch=np.full(n, name, np.int32),
+        ts=checked.ts,
+        received_at=np.full(n, batch.received_at, np.int64),
+        value=checked.value,
+        quality=checked.quality,
+        live=np.full(n, batch.mode == "live", np.bool_),
+        text=checked.text,
+    )
+
+
+def _no_rows() -> Rows:
+    none: Any = np.empty(0, np.int32)
+    return Rows(
+        none, none, none, none, np.empty(0, np.int64), np.empty(0, np.int64),
+        np.empty(0), np.empty(0, np.int16), np.empty(0, np.bool_), None,
+    )  # fmt: skip
+
+
+def _refused(
+    refusal: Refusal, unit_id: int, source: int, batch: str, received_at: int, tags: registry.UnitTags | None
+) -> Refused:
+    equipment = None
+    if tags is not None and refusal.tag in tags.rows:
+        equipment = int(tags.equipment_id[tags.rows[refusal.tag]])
+    return Refused(
+        unit_id, source, equipment, batch, refusal.place, refusal.reason, refusal.parameters,
+        refusal.tag, refusal.ts, refusal.original, received_at,
+    )  # fmt: skip
+
+
+def _unknown_unit(batch: Batch, entry: Entry) -> Refused:
+    return Refused(
+        0, 0, None, entry.msg_id, batch.source, "unknown_unit", {"unit": batch.unit}, None, None,
+        entry.data, batch.received_at,
+    )  # fmt: skip

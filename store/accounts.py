@@ -1,0 +1,214 @@
+"""The account of what arrived: kept in the very transaction that stores the rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from store.database import Connection
+from store.measurements import CORRECTION, DUPLICATE, Verdicts, moment
+from store.quarantine import Refused
+from store.rows import HOUR_US, Rows
+
+TIMELY_US = 60_000_000
+"""A live reading is timely when it arrives within 60 s of its source time (dq.timeliness)."""
+ARRIVAL_SLOT_US = 10_000_000
+LATENCY_SLOT_US = 300_000_000
+BUCKET_BASE_S = 0.01
+BUCKET_GROWTH = 1.1
+ARRIVAL_KEPT = timedelta(days=2)
+
+_UNKNOWN_EQUIPMENT = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAccount:
+    """One source's rows so far: received = stored + duplicates + quarantined; corrections are among stored."""
+
+    unit: str
+    source: str
+    received: int
+    stored: int
+    duplicates: int
+    corrections: int
+    quarantined: int
+    last_received_at: datetime | None
+    last_source_ts: datetime | None
+
+
+class Counted(NamedTuple):
+    """Rows actually found in the tables."""
+
+    measurements: int
+    events: int
+    revisions: int
+    quarantined: int
+
+
+def book(
+    conn: Connection, rows: Rows, verdicts: Verdicts, refused: list[Refused], now_us: int
+) -> None:
+    """Account for one group of rows and refusals, just stored in this transaction."""
+    _book_ledger(conn, rows, verdicts, refused)
+    _book_supply(conn, rows, verdicts, refused)
+    _book_arrival(conn, rows, refused)
+    _book_latency(conn, rows, verdicts, now_us)
+    mark_dirty(conn, rows.at(verdicts != DUPLICATE))
+
+
+def _book_ledger(conn: Connection, rows: Rows, verdicts: Verdicts, refused: list[Refused]) -> None:
+    refused_source = np.array([r.source_id for r in refused], np.int32)
+    refused_at = np.array([r.received_at for r in refused], np.int64)
+    for source in np.union1d(rows.source_id, refused_source).tolist():
+        mine, theirs = rows.source_id == source, refused_source == source
+        judged = verdicts[mine]
+        duplicates = int((judged == DUPLICATE).sum())
+        stored = len(judged) - duplicates
+        received_at = [int(t.max()) for t in (rows.received_at[mine], refused_at[theirs]) if len(t)]
+        source_ts = moment(int(rows.ts[mine].max())) if mine.any() else None
+        conn.execute(
+            "UPDATE ingest_ledger SET received = received + %s, stored = stored + %s,"
+            " duplicates = duplicates + %s, corrections = corrections + %s, quarantined = quarantined + %s,"
+            " last_received_at = greatest(last_received_at, %s),"
+            " last_source_ts = greatest(last_source_ts, %s) WHERE source_id = %s",
+            (
+                stored + duplicates + int(theirs.sum()), stored, duplicates,
+                int((judged == CORRECTION).sum()), int(theirs.sum()),
+                moment(max(received_at)), source_ts, source,
+            ),
+        )  # fmt: skip
+
+
+def _book_supply(conn: Connection, rows: Rows, verdicts: Verdicts, refused: list[Refused]) -> None:
+    columns = [
+        np.r_[rows.equipment_id, [r.equipment_id or _UNKNOWN_EQUIPMENT for r in refused]],
+        np.r_[rows.source_id, [r.source_id for r in refused]],
+        np.r_[rows.ts, [r.hour_us for r in refused]] // HOUR_US,
+    ]
+    duplicate = verdicts == DUPLICATE
+    live = rows.live & ~duplicate
+    timely = live & (rows.received_at - rows.ts <= TIMELY_US)
+    none = np.zeros(len(refused), np.bool_)
+    facts = [
+        np.r_[~duplicate, none],
+        np.r_[live, none],
+        np.r_[timely, none],
+        np.r_[duplicate, none],
+        np.r_[np.zeros(len(rows), np.bool_), ~none],
+    ]
+    keys, group = np.unique(np.stack(columns, axis=1).astype(np.int64), axis=0, return_inverse=True)
+    sums = [np.bincount(group.ravel(), fact, len(keys)).astype(np.int64).tolist() for fact in facts]
+    conn.execute(
+        "INSERT INTO supply_hour AS s"
+        " (equipment_id, source_id, hour, accepted, live, timely, duplicates, quarantined)"
+        " SELECT * FROM unnest(%s::integer[], %s::integer[], %s::timestamptz[], %s::bigint[], %s::bigint[],"
+        " %s::bigint[], %s::bigint[], %s::bigint[])"
+        " ON CONFLICT (equipment_id, source_id, hour) DO UPDATE SET accepted = s.accepted + excluded.accepted,"
+        " live = s.live + excluded.live, timely = s.timely + excluded.timely,"
+        " duplicates = s.duplicates + excluded.duplicates, quarantined = s.quarantined + excluded.quarantined",
+        (
+            keys[:, 0].tolist(), keys[:, 1].tolist(),
+            [moment(hour * HOUR_US) for hour in keys[:, 2].tolist()], *sums,
+        ),
+    )  # fmt: skip
+
+
+def _book_arrival(conn: Connection, rows: Rows, refused: list[Refused]) -> None:
+    source = np.r_[rows.source_id, [r.source_id for r in refused]]
+    slot = np.r_[rows.received_at, [r.received_at for r in refused]] // ARRIVAL_SLOT_US
+    keys, n = np.unique(np.stack([source, slot], axis=1).astype(np.int64), axis=0, return_counts=True)
+    conn.execute(
+        "INSERT INTO arrival AS a (source_id, slot, received)"
+        " SELECT * FROM unnest(%s::integer[], %s::timestamptz[], %s::bigint[])"
+        " ON CONFLICT (source_id, slot) DO UPDATE SET received = a.received + excluded.received",
+        (keys[:, 0].tolist(), [moment(s * ARRIVAL_SLOT_US) for s in keys[:, 1].tolist()], n.tolist()),
+    )
+
+
+def latency_bucket(latency_s: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Bucket b covers [0.01 * 1.1^b, 0.01 * 1.1^(b+1)) seconds; 0 holds all below."""
+    ratio = np.maximum(latency_s, BUCKET_BASE_S) / BUCKET_BASE_S
+    return np.asarray(np.floor(np.log(ratio) / np.log(BUCKET_GROWTH) + 1e-9), np.int64)
+
+
+def _book_latency(conn: Connection, rows: Rows, verdicts: Verdicts, now_us: int) -> None:
+    live = rows.at(rows.live & (verdicts != DUPLICATE))
+    if len(live) == 0:
+        return
+    slot = live.received_at // LATENCY_SLOT_US
+    bucket = latency_bucket((now_us - live.ts) / 1e6)
+    keys, n = np.unique(
+        np.stack([live.source_id, slot, bucket], axis=1).astype(np.int64), axis=0, return_counts=True
+    )
+    conn.execute(
+        "INSERT INTO latency_bucket AS l (source_id, slot, bucket, n)"
+        " SELECT * FROM unnest(%s::integer[], %s::timestamptz[], %s::smallint[], %s::bigint[])"
+        " ON CONFLICT (source_id, slot, bucket) DO UPDATE SET n = l.n + excluded.n",
+        (
+            keys[:, 0].tolist(), [moment(s * LATENCY_SLOT_US) for s in keys[:, 1].tolist()],
+            keys[:, 2].tolist(), n.tolist(),
+        ),
+    )  # fmt: skip
+
+
+def mark_dirty(conn: Connection, rows: Rows) -> None:
+    """Mark the equipment-hours these rows touch, for the metrics engine."""
+    if len(rows) == 0:
+        return
+    keys = np.unique(np.stack([rows.equipment_id, rows.ts // HOUR_US], axis=1), axis=0)
+    conn.execute(
+        "INSERT INTO dirty_hour (equipment_id, hour)"
+        " SELECT * FROM unnest(%s::integer[], %s::timestamptz[])"
+        " ON CONFLICT (equipment_id, hour) DO UPDATE SET marked_at = clock_timestamp()",
+        (keys[:, 0].tolist(), [moment(hour * HOUR_US) for hour in keys[:, 1].tolist()]),
+    )
+
+
+def positions(conn: Connection, stream: str, lane: str) -> dict[int, int]:
+    """Partition → last sequence stored of that stream and lane."""
+    rows = conn.execute(
+        "SELECT partition, sequence FROM writer_position WHERE stream = %s AND lane = %s", (stream, lane)
+    )
+    return {partition: sequence for partition, sequence in rows}
+
+
+def keep_positions(conn: Connection, stream: str, lane: str, reached: dict[int, int]) -> None:
+    """Record how far the log is stored, in the transaction of the rows."""
+    conn.execute(
+        "INSERT INTO writer_position (stream, lane, partition, sequence)"
+        " SELECT %s, %s, * FROM unnest(%s::smallint[], %s::bigint[])"
+        " ON CONFLICT (stream, lane, partition) DO UPDATE SET sequence = excluded.sequence",
+        (stream, lane, list(reached), list(reached.values())),
+    )
+
+
+def source_accounts(conn: Connection) -> list[SourceAccount]:
+    """The ledger of every source."""
+    rows = conn.execute(
+        "SELECT u.code, s.key, l.received, l.stored, l.duplicates, l.corrections, l.quarantined,"
+        " l.last_received_at, l.last_source_ts"
+        " FROM ingest_ledger l JOIN source s USING (source_id) JOIN lead_unit u USING (unit_id)"
+        " ORDER BY u.code, s.key"
+    )
+    return [SourceAccount(*row) for row in rows]
+
+
+def count_rows(conn: Connection) -> Counted:
+    """Count what is really in the tables: an audit that reads them whole, never for a page."""
+    row = conn.execute(
+        "SELECT (SELECT count(*) FROM measurement), (SELECT count(*) FROM event),"
+        " (SELECT count(*) FROM measurement_revision), (SELECT count(*) FROM quarantine)"
+    ).fetchone()
+    assert row is not None
+    return Counted(*row)
+
+
+def drop_old_arrivals(conn: Connection) -> int:
+    """Delete arrival slots older than two days; returns how many."""
+    return conn.execute(
+        "DELETE FROM arrival WHERE slot < %s", (datetime.now(UTC) - ARRIVAL_KEPT,)
+    ).rowcount

@@ -1,0 +1,178 @@
+"""Who may send what: lead units and their keys, and the tags of a unit as columns for validation."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from store.database import Connection
+
+DATA_TYPES = ("enum", "counter", "float", "int", "bool", "text")
+"""Data types of a tag; the position is the code in `UnitTags.data_type`."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitTags:
+    """All tags of one unit, as columns of m tags; `rows` maps a tag's name to its row.
+
+    tag_id int32[m], equipment_id int32[m], data_type int8[m] (index into DATA_TYPES),
+    low and high float64[m] (NaN = no bound), signal and unit object[m].
+    """
+
+    unit_id: int
+    rows: dict[str, int]
+    tag_id: npt.NDArray[np.int32]
+    equipment_id: npt.NDArray[np.int32]
+    data_type: npt.NDArray[np.int8]
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+    signal: npt.NDArray[np.object_]
+    unit: npt.NDArray[np.object_]
+
+
+class Unit(NamedTuple):
+    """A lead unit as its key identifies it."""
+
+    unit_id: int
+    code: str
+
+
+class NewUnit(NamedTuple):
+    """A lead unit to register."""
+
+    code: str
+    name_zh: str
+    name_en: str
+    path: Literal[1, 2]
+    uscc: str
+
+
+class NewPilot(NamedTuple):
+    """A pilot to register."""
+
+    code: str
+    name_zh: str
+    name_en: str
+    cluster_code: str
+    region_code: str
+    unit_code: str
+    stage: str
+    started_on: date
+
+
+def digest(key: str) -> bytes:
+    """What is kept of an API key: SHA-256, enough for a secret of 256 random bits."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+def unit_of_key(conn: Connection, key: str) -> Unit | None:
+    """The unit whose valid key this is."""
+    row = conn.execute(
+        "SELECT u.unit_id, u.code FROM api_key k JOIN lead_unit u USING (unit_id)"
+        " WHERE k.digest = %s AND k.revoked_at IS NULL",
+        (digest(key),),
+    ).fetchone()
+    return Unit(*row) if row else None
+
+
+def unit_ids(conn: Connection) -> dict[str, int]:
+    """Unit code → unit_id of every unit."""
+    return {code: unit_id for code, unit_id in conn.execute("SELECT code, unit_id FROM lead_unit")}
+
+
+def unit_tags(conn: Connection, unit_code: str) -> UnitTags | None:
+    """The tags of one unit; None when the unit is not registered."""
+    row = conn.execute("SELECT unit_id FROM lead_unit WHERE code = %s", (unit_code,)).fetchone()
+    if row is None:
+        return None
+    found = conn.execute(
+        "SELECT name, tag_id, equipment_id, array_position(%s::text[], data_type) - 1,"
+        " coalesce(range_min, 'NaN'), coalesce(range_max, 'NaN'), signal, unit"
+        " FROM tag WHERE unit_id = %s ORDER BY tag_id",
+        (list(DATA_TYPES), row[0]),
+    ).fetchall()
+    columns = list(zip(*found, strict=True)) if found else [()] * 8
+    return UnitTags(
+        unit_id=row[0],
+        rows={name: i for i, name in enumerate(columns[0])},
+        tag_id=np.array(columns[1], np.int32),
+        equipment_id=np.array(columns[2], np.int32),
+        data_type=np.array(columns[3], np.int8),
+        low=np.array(columns[4], np.float64),
+        high=np.array(columns[5], np.float64),
+        signal=np.array(columns[6], object),
+        unit=np.array(columns[7], object),
+    )
+
+
+def source_id(conn: Connection, unit_id: int, key: str) -> int:
+    """The id of a unit's source, registered at first sight."""
+    row = conn.execute("SELECT source_id FROM source WHERE unit_id = %s AND key = %s", (unit_id, key)).fetchone()
+    if row is None:
+        row = conn.execute(
+            "INSERT INTO source (unit_id, key) VALUES (%s, %s)"
+            " ON CONFLICT (unit_id, key) DO UPDATE SET key = excluded.key RETURNING source_id",
+            (unit_id, key),
+        ).fetchone()
+        assert row is not None
+        conn.execute("INSERT INTO ingest_ledger (source_id) VALUES (%s) ON CONFLICT DO NOTHING", (row[0],))
+    return int(row[0])
+
+
+def register_unit(conn: Connection, unit: NewUnit) -> int:
+    """Register a lead unit, or correct its names; returns its unit_id. Raises on a wrong USCC."""
+    row = conn.execute(
+        "INSERT INTO lead_unit (code, name_zh, name_en, path, uscc) VALUES (%s, %s, %s, %s, %s)"
+        " ON CONFLICT (code) DO UPDATE SET name_zh = excluded.name_zh, name_en = excluded.name_en,"
+        " path = excluded.path, uscc = excluded.uscc RETURNING unit_id",
+        unit,
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def register_pilot(conn: Connection, pilot: NewPilot) -> None:
+    """Register a pilot, or bring its stage and names up to date. Raises on unknown unit, cluster or region."""
+    conn.execute(
+        "INSERT INTO pilot (code, name_zh, name_en, cluster_code, region_code, unit_id, stage, started_on)"
+        " SELECT %s, %s, %s, %s, %s, unit_id, %s, %s FROM lead_unit WHERE code = %s"
+        " ON CONFLICT (code) DO UPDATE SET name_zh = excluded.name_zh, name_en = excluded.name_en,"
+        " stage = excluded.stage, started_on = excluded.started_on",
+        (
+            pilot.code, pilot.name_zh, pilot.name_en, pilot.cluster_code, pilot.region_code,
+            pilot.stage, pilot.started_on, pilot.unit_code,
+        ),
+    )  # fmt: skip
+
+
+def add_key(conn: Connection, unit_code: str, key: str, mqtt_digest: str) -> None:
+    """Keep the digests of a newly issued key."""
+    conn.execute(
+        "INSERT INTO api_key (unit_id, digest, mqtt_digest)"
+        " SELECT unit_id, %s, %s FROM lead_unit WHERE code = %s",
+        (digest(key), mqtt_digest, unit_code),
+    )
+
+
+def mqtt_digests(conn: Connection) -> dict[str, str]:
+    """Unit code → bcrypt digest of its newest valid key, for the broker."""
+    rows = conn.execute(
+        "SELECT DISTINCT ON (u.code) u.code, k.mqtt_digest FROM api_key k JOIN lead_unit u USING (unit_id)"
+        " WHERE k.revoked_at IS NULL ORDER BY u.code, k.key_id DESC"
+    )
+    return {code: mqtt for code, mqtt in rows}
+
+
+def key_issued_at(conn: Connection, unit_code: str) -> datetime | None:
+    """When the unit's newest valid key was issued (UTC); None when it has none."""
+    row = conn.execute(
+        "SELECT max(k.created_at) FROM api_key k JOIN lead_unit u USING (unit_id)"
+        " WHERE u.code = %s AND k.revoked_at IS NULL",
+        (unit_code,),
+    ).fetchone()
+    return row[0] if row else None

@@ -1,0 +1,183 @@
+"""From the log into the store: real NATS, real PostgreSQL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ingest.batch import Batch, Refusal, encode
+from ingest.log import Entry, partition_of
+from ingest.records import Records, encode_records
+from ingest.storing import Storing
+from store import accounts
+from store.database import Connection
+from store.registry import NewPilot, NewUnit, register_pilot, register_unit
+
+UNIT = "GD-TST-01"
+USCC = "91440300MA5EXAMP0C"
+NOW = time.time_ns() // 1000
+HOUR = (NOW // 3_600_000_000 - 1) * 3_600_000_000
+
+
+def records(dataset: str, *rows: dict[str, Any]) -> Entry:
+    batch = f"{dataset}-{time.time_ns()}"
+    data = encode_records(
+        Records(UNIT, f"http_push:{UNIT}", dataset, batch, len(rows), NOW, list(range(len(rows))), list(rows), [])
+    )
+    return entry(data, "records", 0)
+
+
+_sequence = iter(range(1, 10_000))
+
+
+def entry(data: bytes, kind: Any, rows: int) -> Entry:
+    sequence = next(_sequence)
+    return Entry(kind, UNIT, partition_of(UNIT), sequence, f"m{sequence}", rows, data)
+
+
+def readings(
+    rows: Sequence[tuple[str, int, float | str]], refused: tuple[Refusal, ...] = (), source: str = "mqtt:GD-TST-01"
+) -> Entry:
+    tags = tuple(dict.fromkeys(tag for tag, _, _ in rows))
+    text = np.array([v if isinstance(v, str) else None for _, _, v in rows], object)
+    batch = Batch(
+        unit=UNIT,
+        source=source,
+        tags=tags,
+        tag_index=np.array([tags.index(tag) for tag, _, _ in rows], np.int32),
+        ts=np.array([ts for _, ts, _ in rows], np.int64),
+        value=np.array([0.0 if isinstance(v, str) else v for _, _, v in rows]),
+        quality=np.zeros(len(rows), np.int16),
+        text=text if any(t is not None for t in text) else None,
+        received_at=NOW,
+        refused=refused,
+    )
+    return entry(encode(batch), "batch", batch.rows)
+
+
+@pytest.fixture
+def storing(dsn: str, conn: Connection) -> Any:
+    with conn.transaction():
+        register_unit(conn, NewUnit(UNIT, "测试单位", "Test unit", 1, USCC))
+        register_pilot(
+            conn, NewPilot("P1", "试点", "Pilot", "new-it", "441900", UNIT, "piloting", _today())
+        )
+    store = Storing(dsn)
+    tag = {"equipment_code": "M1", "unit": "1", "interval_s": 10.0, "valid_from": "2026-01-01T00:00:00Z",
+           "range_min": None, "range_max": None}  # fmt: skip
+    store.store(
+        [
+            records("enterprise", {"uscc": USCC, "name": "厂", "region_code": "441900", "industry": None,
+                                   "park_code": None, "registered_on": "2026-01-01", "scale": None}),
+            records("equipment", {"code": "M1", "enterprise_uscc": USCC, "name": "机", "kind": "CNC",
+                                  "rated_capacity_per_h": None, "digital": True, "networked": True,
+                                  "commissioned_on": None}),
+            records("tag", {**tag, "name": "M1.produced", "signal": "produced", "data_type": "counter"},
+                    {**tag, "name": "M1.state", "signal": "state", "data_type": "enum"},
+                    {**tag, "name": "M1.serial", "signal": "serial", "data_type": "text"}),
+        ],
+        "S", "live", {0: 3},
+    )  # fmt: skip
+    yield store
+    store.close()
+
+
+def _today() -> Any:
+    import datetime
+
+    return datetime.datetime.now(datetime.UTC).date()
+
+
+def account(conn: Connection) -> accounts.SourceAccount:
+    conn.rollback()
+    return next(a for a in accounts.source_accounts(conn) if a.source.startswith("mqtt"))
+
+
+def test_rows_land_once_duplicates_are_counted_corrections_keep_the_old_value(
+    storing: Storing, conn: Connection
+) -> None:
+    rows: list[tuple[str, int, float | str]] = [("M1.produced", HOUR + i * 1_000_000, float(i)) for i in range(1000)]
+    rows += [("M1.state", HOUR, "Executing"), ("M1.serial", HOUR, "007")]
+    storing.store([readings(rows)], "S", "live", {0: 4})
+    got = account(conn)
+    assert (got.received, got.stored, got.duplicates, got.corrections) == (1002, 1002, 0, 0)
+
+    storing.store([readings(rows)], "S", "live", {0: 5})
+    got = account(conn)
+    assert (got.received, got.stored, got.duplicates, got.corrections) == (2004, 1002, 1002, 0)
+
+    changed: list[tuple[str, int, float | str]] = [
+        ("M1.produced", HOUR, 5.0), ("M1.produced", HOUR, 6.0), ("M1.serial", HOUR, "008"),
+    ]  # fmt: skip
+    storing.store([readings(changed)], "S", "live", {0: 6})
+    got = account(conn)
+    assert (got.stored, got.corrections) == (1005, 3)
+    assert accounts.count_rows(conn) == (1001, 1, 3, 0)
+    latest = conn.execute("SELECT text FROM latest_value JOIN tag USING (tag_id) WHERE name = 'M1.serial'")
+    assert latest.fetchone() == ("008",)
+    old = conn.execute("SELECT value FROM measurement_revision WHERE text IS NULL ORDER BY value").fetchall()
+    assert old == [(0.0,), (5.0,)]
+
+
+def test_refused_rows_go_to_quarantine_and_the_rest_lands(storing: Storing, conn: Connection) -> None:
+    decoded = Refusal("$", "malformed_json", {"line": "1", "column": "1", "detail": "x"}, b"\xff{")
+    storing.store(
+        [
+            readings(
+                [
+                    ("M1.produced", HOUR, 1.0),
+                    ("M1.nothing", HOUR, 1.0),
+                    ("M1.produced", NOW + 600_000_000, 2.0),
+                    ("M1.produced", HOUR + 1, "12"),
+                    ("M1.state", HOUR, "Dancing"),
+                ],
+                (decoded,),
+            )
+        ],
+        "S", "live", {0: 4},
+    )  # fmt: skip
+    got = account(conn)
+    assert (got.received, got.stored, got.quarantined) == (6, 1, 5)
+    reasons = conn.execute("SELECT reason, original FROM quarantine ORDER BY reason").fetchall()
+    assert [r for r, _ in reasons] == ["clock_ahead", "malformed_json", "unknown_name", "unknown_tag", "wrong_type"]
+    assert bytes(reasons[1][1]) == b"\xff{"
+
+
+def test_positions_are_committed_with_the_rows(storing: Storing, conn: Connection) -> None:
+    storing.store([readings([("M1.produced", HOUR, 1.0)])], "S", "live", {0: 9, 3: 9})
+    assert accounts.positions(conn, "S", "live") == {0: 9, 3: 9}
+    assert accounts.positions(conn, "other", "live") == {}
+
+
+def test_touched_hours_are_marked_dirty(storing: Storing, conn: Connection) -> None:
+    storing.store([readings([("M1.produced", HOUR, 1.0), ("M1.produced", HOUR - 1, 0.0)])], "S", "live", {0: 4})
+    assert conn.execute("SELECT count(*) FROM dirty_hour").fetchone() == (2,)
+
+
+def test_records_repeated_changed_and_wrong(storing: Storing, conn: Connection) -> None:
+    milestone = {"code": "m1", "name": "启动", "planned_on": "2026-03-01", "accepted_on": None}
+    storing.store([records("milestone", milestone)], "S", "live", {0: 4})
+    storing.store([records("milestone", milestone)], "S", "live", {0: 5})
+    storing.store([records("milestone", {**milestone, "accepted_on": "2026-02-28"})], "S", "live", {0: 6})
+    orphan = {"equipment_code": "nope", "start": "2026-03-01T00:00:00Z", "end": "2026-03-01T08:00:00Z", "kind": "shift"}
+    storing.store([records("shift_calendar", orphan)], "S", "live", {0: 7})
+    verdicts = conn.execute(
+        "SELECT accepted, duplicates, corrections, quarantined FROM submission"
+        " WHERE dataset IN ('milestone', 'shift_calendar') ORDER BY applied_at"
+    ).fetchall()
+    assert verdicts == [(1, 0, 0, 0), (0, 1, 0, 0), (1, 0, 1, 0), (0, 0, 0, 1)]
+    assert conn.execute("SELECT reason FROM quarantine").fetchall() == [("unknown_reference",)]
+    assert conn.execute("SELECT max(revision) FROM dataset_revision WHERE dataset = 'milestone'").fetchone() == (2,)
+
+
+def test_an_entry_that_cannot_be_stored_is_held_and_holds_up_nobody(storing: Storing, conn: Connection) -> None:
+    poison = readings([("M1.serial", HOUR, "a\0b")])  # PostgreSQL's text cannot hold NUL
+    storing.store([readings([("M1.produced", HOUR, 1.0)]), poison], "S", "live", {0: 8})
+    got = account(conn)
+    assert (got.received, got.stored, got.quarantined) == (2, 1, 1)
+    assert conn.execute("SELECT reason FROM quarantine").fetchall() == [("unstorable",)]
+    assert accounts.positions(conn, "S", "live")[0] == 8
