@@ -78,11 +78,14 @@ class Storing:
 
     def close(self) -> None:
         """Close the connections."""
-        self._forget()
+        for conn in (self._conn, self._ddl):
+            if conn is not None:
+                conn.close()
+        self._conn = self._ddl = None
 
     def _connected(self) -> Connection:
         if self._conn is None or self._conn.closed:
-            self._forget()
+            self.close()
             self._ddl = connect(self._dsn, application="writer-ddl", autocommit=True)
             self._partitions = DayPartitions(self._ddl)
             self._conn = connect(self._dsn, application="writer", autocommit=True)
@@ -90,17 +93,11 @@ class Storing:
         return self._conn
 
     def _forget(self) -> None:
-        # What was read or registered in a failed transaction may not be there.
+        """After a failed transaction: what was read or registered in it may not be there."""
         self._tags.clear()
         self._sources.clear()
-        for conn in (self._conn, self._ddl):
-            if conn is not None and (conn.broken or conn.closed):
-                conn.close()
-        if self._conn is not None and self._conn.closed:
-            self._conn = None
-        if self._conn is None and self._ddl is not None:
-            self._ddl.close()
-            self._ddl = None
+        if any(conn is not None and (conn.broken or conn.closed) for conn in (self._conn, self._ddl)):
+            self.close()
 
     def _transaction(
         self, entries: Sequence[Entry], stream: str, lane: Lane, reached: dict[int, int]

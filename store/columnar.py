@@ -60,7 +60,7 @@ def read(
             raise ValueError(f"column {name} has nulls or another type than declared")
     out: Columns = {}
     for name, kind in columns.items():
-        array = table[name].astype(_HERE[kind])
+        array: npt.NDArray[Any] = table[name].astype(_HERE[kind])
         out[name] = array + _PG_EPOCH_US if kind == "timestamptz" else array
     return out
 

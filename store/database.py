@@ -46,8 +46,9 @@ def classify(error: BaseException) -> ErrorClass:
     if not isinstance(error, psycopg.Error):
         return "transient" if isinstance(error, (OSError, TimeoutError)) else "permanent"
     state = error.sqlstate
-    if state is None:  # no server, connection lost, pool exhausted
-        return "transient"
+    if state is None:
+        # The client's own refusal of a value (NUL in text), or: no server, connection lost, pool exhausted.
+        return "data" if isinstance(error, psycopg.DataError) else "transient"
     if state[:2] in ("22", "23"):  # data exception, integrity violation
         return "data"
     # 57P04 = database dropped; 57014 = statement timeout; 25006 = read-only after a failover
