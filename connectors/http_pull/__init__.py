@@ -1,0 +1,1 @@
+"""HTTP pull: platforms of lead units that are asked page by page."""

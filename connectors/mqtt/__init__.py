@@ -1,0 +1,1 @@
+"""MQTT: the platform's own broker and brokers of others."""

@@ -1,0 +1,1 @@
+"""OPC UA: a client that subscribes."""
