@@ -68,19 +68,14 @@ def dirty_hours(conn: Connection, now: datetime, *, limit: int, settle_s: float,
     `live`: those of the last two hours, at once; else the older ones, and only when no mark came for
     `settle_s` (they are still being filled) or the first one is older than eight times that.
     """
-    condition: LiteralString = (
-        "hour >= %s - interval '2 hours' AND %s >= 0"
-        if live
-        else "hour < %s - interval '2 hours' AND (marked_at <= clock_timestamp() - %s * interval '1 second'"
-        " OR since <= clock_timestamp() - %s * interval '8 seconds')"
-    )
-    params: list[object] = [now, now, settle_s] if live else [now, now, settle_s, settle_s]
     found = read(
         conn,
-        "SELECT equipment_id, hour, marked_at FROM dirty_hour WHERE hour <= %s AND "
-        + condition
-        + " ORDER BY hour DESC, equipment_id LIMIT %s",
-        [*params, limit],
+        "SELECT equipment_id, hour, marked_at FROM dirty_hour WHERE hour <= %s AND CASE WHEN %s"
+        " THEN hour >= %s - interval '2 hours'"
+        " ELSE hour < %s - interval '2 hours' AND (marked_at <= clock_timestamp() - %s * interval '1 second'"
+        "   OR since <= clock_timestamp() - %s * interval '8 seconds') END"
+        " ORDER BY hour DESC, equipment_id LIMIT %s",
+        [now, live, now, now, settle_s, settle_s, limit],
         {"equipment_id": "int4", "hour": "timestamptz", "marked_at": "timestamptz"},
     )
     return Markers(found["equipment_id"], found["hour"], found["marked_at"])

@@ -1,0 +1,80 @@
+"""Due slots, and how many of them were filled; readings and good readings by hour."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from metrics.readings import Bools, Ints, Readings, hours_of
+from store.rollups import HOUR_US, TEXT, RawSlice
+
+LATE_US = 15_000_000
+"""A slot is not due before a reading at its end could have arrived."""
+_FAR = 1 << 60
+
+
+def due_and_filled(raw: RawSlice, readings: Readings, now: int) -> tuple[Ints, Ints]:
+    """(due, filled) of every equipment-hour of the slice, text tags left out.
+
+    Slot k of a schedule is at valid_from + k intervals and takes readings half an interval either
+    way, so that a source's jitter does not empty it; it belongs to the hour it lies in.
+    """
+    run, hour, offset = hours_of(raw.runs)
+    due = np.zeros(len(hour), np.int64)
+    filled = np.zeros(len(hour), np.int64)
+    s = raw.schedules
+    if not len(s["tag_id"]):
+        return due, filled
+    tag = np.searchsorted(raw.tags["tag_id"], s["tag_id"])
+    since = s["valid_from"]
+    until = np.full(len(since), _FAR)
+    same = tag[1:] == tag[:-1]
+    until[:-1] = np.where(same, since[1:], _FAR)
+    step = (s["interval_s"] * 1e6).astype(np.int64)
+    ready = now - step // 2 - LATE_US  # slots after this are not due yet
+
+    wanted = raw.tags["role"][tag] != TEXT
+    left = pd.DataFrame({"equipment_id": raw.runs["equipment_id"][run], "at": np.arange(len(hour))})
+    right = pd.DataFrame(
+        {"equipment_id": raw.tags["equipment_id"][tag][wanted], "schedule": np.flatnonzero(wanted)}
+    )
+    pairs = left.merge(right, on="equipment_id")
+    at, k = pairs["at"].to_numpy(), pairs["schedule"].to_numpy()
+    first = np.maximum(hour[at], since[k])
+    last = np.minimum(np.minimum(hour[at] + HOUR_US, until[k]), ready[k] + 1)
+    n = np.maximum(_slots_before(last, since[k], step[k]) - _slots_before(first, since[k], step[k]), 0)
+    np.add.at(due, at, np.where(last > first, n, 0))
+
+    row = np.flatnonzero((readings.schedule >= 0) & (readings.role != TEXT)[readings.group])
+    k = readings.schedule[row]
+    number = np.rint((readings.ts[row] - since[k]) / step[k]).astype(np.int64)
+    slot = since[k] + number * step[k]
+    mine = readings.run[readings.group[row]]
+    inside = (slot >= raw.runs["lo"][mine]) & (slot < raw.runs["hi"][mine]) & (slot < until[k])
+    inside &= (slot <= ready[k]) & (slot >= since[k])
+    row, slot, mine = row[inside], slot[inside], mine[inside]
+    group = readings.group[row]
+    distinct = np.ones(len(row), np.bool_)
+    distinct[1:] = (group[1:] != group[:-1]) | (slot[1:] != slot[:-1])
+    index = offset[mine] + (slot - raw.runs["lo"][mine]) // HOUR_US
+    filled += np.bincount(index[distinct], minlength=len(hour))
+    return due, filled
+
+
+def readings_and_valid(raw: RawSlice, readings: Readings) -> tuple[Ints, Ints]:
+    """(readings, readings of good quality) with a time within each equipment-hour of the slice."""
+    _, hour, offset = hours_of(raw.runs)
+    run = readings.run[readings.group]
+    inside = (readings.ts >= raw.runs["lo"][run]) & (readings.ts < raw.runs["hi"][run])
+    index = (offset[run] + (readings.ts - raw.runs["lo"][run]) // HOUR_US)[inside]
+    good: Bools = ((readings.quality >= 0) & (readings.quality < 0x4000))[inside]
+    n = len(hour)
+    return (
+        np.bincount(index, minlength=n).astype(np.int64),
+        np.bincount(index[good], minlength=n).astype(np.int64),
+    )
+
+
+def _slots_before(time: Ints, since: Ints, step: Ints) -> Ints:
+    """How many slots of a schedule lie before a time."""
+    return np.asarray(-((since - time) // step))
