@@ -7,7 +7,15 @@ from datetime import UTC, date, datetime
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from ingest.batch import Refusal
@@ -217,9 +225,7 @@ def natural_key(dataset: str, record: Mapping[str, Any]) -> str:
     return "|".join(str(record[field]) for field in DATASETS[dataset].key)
 
 
-def _refusal(
-    dataset: str, index: int, error: ErrorDetails, original: bytes, model: type[Record]
-) -> Refusal:
+def _refusal(dataset: str, index: int, error: ErrorDetails, original: bytes, model: type[Record]) -> Refusal:
     field = ".".join(str(part) for part in error["loc"])
     place = f"{dataset} records[{index}]" + (f".{field}" if field else "")
     kind = error["type"]

@@ -95,7 +95,7 @@ def decode_measurements(body: bytes, *, unit: str, source: str, received_at: int
     except msgspec.ValidationError as error:
         return _row_by_row(body, error, unit, source, received_at)
     except msgspec.DecodeError as error:
-        raise _malformed_json(body, error) from error
+        raise malformed_json(body, error) from error
     if (parsed.records is None) == (parsed.columns is None):
         raise Malformed("wrong_shape", {"place": "$", "detail": "needs either records or columns"})
     if parsed.columns is not None:
@@ -120,7 +120,7 @@ def decode_values(body: bytes, *, equipment: str, unit: str, source: str, receiv
     except msgspec.ValidationError as error:
         raise Malformed("wrong_shape", {"place": "$", "detail": str(error)}) from error
     except msgspec.DecodeError as error:
-        raise _malformed_json(body, error) from error
+        raise malformed_json(body, error) from error
     n = len(parsed.values)
     rows = _Rows(
         [f"{equipment}.{signal}" for signal in parsed.values],
@@ -223,7 +223,9 @@ def _from_rows(rows: _Rows, mode: Mode, unit: str, source: str, received_at: int
     for i, field, reason, parameters in faults:
         if keep[i]:
             keep[i] = False
-            refused.append(_refusal(rows.index[i], field, reason, parameters, _row_bytes(rows, i), rows.tag[i]))
+            refused.append(
+                _refusal(rows.index[i], field, reason, parameters, _row_bytes(rows, i), rows.tag[i])
+            )
     codes, names = pd.factorize(np.array(rows.tag, object))
     batch = Batch(
         unit=unit,
@@ -367,7 +369,8 @@ def _limit(n: int) -> None:
         raise Malformed("too_many_rows", {"limit": str(MAX_ROWS), "got": str(n)})
 
 
-def _malformed_json(body: bytes, error: msgspec.DecodeError) -> Malformed:
+def malformed_json(body: bytes, error: msgspec.DecodeError) -> Malformed:
+    """msgspec's error as ours, with line and column (both from 1)."""
     text = str(error)
     head, _, tail = text.rpartition("(byte ")
     offset = int(tail.rstrip(")")) if head and tail.rstrip(")").isdigit() else len(body)

@@ -43,7 +43,9 @@ LANES: tuple[Lane, ...] = ("live", "backfill")
 _TIMEOUT_S = 10.0
 _PREFIX = "qunce-ingest"
 _ROWS = "Qunce-Rows"
-_STREAM_FULL = frozenset({10023, 10047, 10077})  # insufficient resources; store failed; maximum bytes exceeded
+_STREAM_FULL = frozenset(
+    {10023, 10047, 10077}
+)  # insufficient resources; store failed; maximum bytes exceeded
 
 
 class LogUnavailable(Exception):
@@ -217,7 +219,9 @@ class Reader:
         self._subscription = None
 
 
-async def pending_rows(log: Log, lane: Lane, positions: dict[int, int], limit: int = 100_000) -> dict[str, int]:
+async def pending_rows(
+    log: Log, lane: Lane, positions: dict[int, int], limit: int = 100_000
+) -> dict[str, int]:
     """Rows appended but not yet stored, by unit; reads at most `limit` message headers. Raises LogUnavailable."""
     counts: dict[str, int] = {}
     reader = log.read(lane, positions)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import psycopg
+import pyarrow as pa
 
 from ingest.batch import Batch, Refusal, decode
 from ingest.datasets import natural_key
@@ -21,6 +22,8 @@ from store.layout import DayPartitions
 from store.quarantine import Refused
 from store.rows import Rows, concatenate
 
+# What decoding raises on bytes that are no message of ours.
+_UNREADABLE = (msgspec.MsgspecError, pa.ArrowInvalid, KeyError, ValueError)
 _RELOAD_AFTER_S = 2.0
 _ERRORS_KEPT = 100
 
@@ -53,6 +56,8 @@ class Storing:
         """
         try:
             return self._transaction(entries, stream, lane, reached)
+        except _UNREADABLE:
+            self._forget()
         except (psycopg.Error, OSError) as error:
             self._forget()
             if classify(error) == "transient":
@@ -62,9 +67,9 @@ class Storing:
         for entry in entries:
             try:
                 rows += self._transaction([entry], stream, lane, {})
-            except (psycopg.Error, OSError) as error:
+            except (psycopg.Error, OSError, *_UNREADABLE) as error:
                 self._forget()
-                if classify(error) != "data":
+                if not isinstance(error, _UNREADABLE) and classify(error) != "data":
                     raise
                 rows += self._hold_whole(entry, "unstorable", {"detail": str(error).splitlines()[0]})
         self._transaction([], stream, lane, reached)
@@ -99,9 +104,7 @@ class Storing:
         if any(conn is not None and (conn.broken or conn.closed) for conn in (self._conn, self._ddl)):
             self.close()
 
-    def _transaction(
-        self, entries: Sequence[Entry], stream: str, lane: Lane, reached: dict[int, int]
-    ) -> int:
+    def _transaction(self, entries: Sequence[Entry], stream: str, lane: Lane, reached: dict[int, int]) -> int:
         conn = self._connected()
         total = 0
         with conn.transaction():
@@ -179,7 +182,8 @@ class Storing:
             [_refused(r, unit_id, source, submitted.batch, submitted.received_at, None) for r in refusals],
         )
         errors = [
-            {"place": r.place, "reason": r.reason, "parameters": r.parameters} for r in refusals[:_ERRORS_KEPT]
+            {"place": r.place, "reason": r.reason, "parameters": r.parameters}
+            for r in refusals[:_ERRORS_KEPT]
         ]
         verdict = datasets.Submission(
             submitted.received, accepted, duplicates, corrections, len(refusals), errors
@@ -206,9 +210,8 @@ class Storing:
         """Put a whole entry into the quarantine; every row of it counts as refused."""
         conn = self._connected()
         with conn.transaction():
-            batch = decode(entry.data) if entry.kind == "batch" else None
             unit_id = registry.unit_ids(conn).get(entry.unit, 0)
-            source = self._source(conn, unit_id, batch.source) if batch and unit_id else 0
+            source = self._source(conn, unit_id, _source_of(entry)) if unit_id else 0
             now = time.time_ns() // 1000
             rows = max(entry.rows, 1)
             held = [
@@ -217,9 +220,17 @@ class Storing:
                 for i in range(rows)
             ]  # fmt: skip
             quarantine.keep(conn, held)
-            if source:
+            if source and entry.kind == "batch":
                 accounts.book(conn, _no_rows(), np.zeros(0, np.int8), held, now)
         return rows
+
+
+def _source_of(entry: Entry) -> str:
+    """The source an entry names, or `log` when it cannot be read."""
+    try:
+        return decode(entry.data).source if entry.kind == "batch" else decode_records(entry.data).source
+    except _UNREADABLE:
+        return "log"
 
 
 def _rows(batch: Batch, checked: Checked, source: int, name: int) -> Rows:

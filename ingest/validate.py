@@ -43,9 +43,7 @@ class Checked:
     refused: tuple[Refusal, ...]
 
 
-def check(
-    batch: Batch, tags: UnitTags, now_us: int, index: npt.NDArray[np.int64] | None = None
-) -> Checked:
+def check(batch: Batch, tags: UnitTags, now_us: int, index: npt.NDArray[np.int64] | None = None) -> Checked:
     """Check every reading of a batch; `index` numbers its rows as the sender did.
 
     A reading is refused for the first rule it breaks: tag known, time possible, type as declared,

@@ -46,9 +46,11 @@ async def run(
                 writer.worked = False
                 if attempt <= 1:
                     log_.warning("writer interrupted, trying again", error=str(error).strip())
-                status = "permanent" if classify(error) == "permanent" and isinstance(
-                    error, psycopg.Error
-                ) else "recoverable"
+                status = (
+                    "permanent"
+                    if classify(error) == "permanent" and isinstance(error, psycopg.Error)
+                    else "recoverable"
+                )
                 report("writer", status, {"error": str(error).strip()[:500]})
                 await _pause(stop, attempt)
     finally:

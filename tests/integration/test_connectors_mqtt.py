@@ -95,7 +95,9 @@ def quick_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A NATS server that redelivers soon; gives its MQTT port."""
     folder = tmp_path_factory.mktemp("nats-mqtt")
     port, mqtt_port = free_port(), free_port()
-    (folder / "nats.conf").write_text(NATS_CONFIG.format(port=port, mqtt_port=mqtt_port, folder=folder / "js"))
+    (folder / "nats.conf").write_text(
+        NATS_CONFIG.format(port=port, mqtt_port=mqtt_port, folder=folder / "js")
+    )
     log = (folder / "nats.log").open("wb")
     child = subprocess.Popen([str(binary()), "-c", str(folder / "nats.conf")], stderr=log)
     wait_for_port(mqtt_port)
@@ -186,7 +188,9 @@ async def running(made: MqttConnector, journal: Journal, sink: Keeping):
 
 
 def values(n: int) -> str:
-    return f'{{"ts": "2026-11-23T08:00:00.{n:06d}+08:00", "values": {{"produced": {n}, "state": "Executing"}}}}'
+    return (
+        f'{{"ts": "2026-11-23T08:00:00.{n:06d}+08:00", "values": {{"produced": {n}, "state": "Executing"}}}}'
+    )
 
 
 def test_both_topics_arrive_and_poison_is_refused(broker: Broker):
@@ -274,7 +278,9 @@ def test_memory_stays_bounded_while_the_log_is_full(broker: Broker):
             sink.open.set()
             await until(lambda: len({v for t, _, v, _ in sink.readings() if t == "A1.produced"}) == 400, 20)
             unit.close()
-        assert max(len(batch) for batch in sink.batches) <= 2 * 60  # a few more than 50 messages of two readings
+        assert (
+            max(len(batch) for batch in sink.batches) <= 2 * 60
+        )  # a few more than 50 messages of two readings
 
     asyncio.run(go())
 
@@ -340,7 +346,12 @@ def test_foreign_topics_are_mapped(mosquitto: Mosquitto):
             {
                 "topic": "factory/{equipment}/{signal}",
                 "unit": UNIT,
-                "payload": {"form": "single", "time_form": "epoch_milliseconds", "time_field": "t", "value_field": "v"},
+                "payload": {
+                    "form": "single",
+                    "time_form": "epoch_milliseconds",
+                    "time_field": "t",
+                    "value_field": "v",
+                },
             },
             {
                 "topic": "shop/{equipment}/telemetry/#",
@@ -355,7 +366,9 @@ def test_foreign_topics_are_mapped(mosquitto: Mosquitto):
             plant = Publisher(broker)
             await asyncio.to_thread(plant.send, "factory/P7/temperature", '{"t": 1795392000250, "v": 41.5}')
             await asyncio.to_thread(
-                plant.send, "shop/P8/telemetry/x", '{"ts": "2026-11-23 08:00:00", "produced": 3, "nested": {"a": 1}}'
+                plant.send,
+                "shop/P8/telemetry/x",
+                '{"ts": "2026-11-23 08:00:00", "produced": 3, "nested": {"a": 1}}',
             )
             await until(lambda: len(sink.readings()) == 2 and len(sink.refused()) == 1)
             plant.close()

@@ -26,7 +26,9 @@ HOUR = (NOW // 3_600_000_000 - 1) * 3_600_000_000
 def records(dataset: str, *rows: dict[str, Any]) -> Entry:
     batch = f"{dataset}-{time.time_ns()}"
     data = encode_records(
-        Records(UNIT, f"http_push:{UNIT}", dataset, batch, len(rows), NOW, list(range(len(rows))), list(rows), [])
+        Records(
+            UNIT, f"http_push:{UNIT}", dataset, batch, len(rows), NOW, list(range(len(rows))), list(rows), []
+        )
     )
     return entry(data, "records", 0)
 
@@ -40,7 +42,9 @@ def entry(data: bytes, kind: Any, rows: int) -> Entry:
 
 
 def readings(
-    rows: Sequence[tuple[str, int, float | str]], refused: tuple[Refusal, ...] = (), source: str = "mqtt:GD-TST-01"
+    rows: Sequence[tuple[str, int, float | str]],
+    refused: tuple[Refusal, ...] = (),
+    source: str = "mqtt:GD-TST-01",
 ) -> Entry:
     tags = tuple(dict.fromkeys(tag for tag, _, _ in rows))
     text = np.array([v if isinstance(v, str) else None for _, _, v in rows], object)
@@ -63,9 +67,7 @@ def readings(
 def storing(dsn: str, conn: Connection) -> Any:
     with conn.transaction():
         register_unit(conn, NewUnit(UNIT, "测试单位", "Test unit", 1, USCC))
-        register_pilot(
-            conn, NewPilot("P1", "试点", "Pilot", "new-it", "441900", UNIT, "piloting", _today())
-        )
+        register_pilot(conn, NewPilot("P1", "试点", "Pilot", "new-it", "441900", UNIT, "piloting", _today()))
     store = Storing(dsn)
     tag = {"equipment_code": "M1", "unit": "1", "interval_s": 10.0, "valid_from": "2026-01-01T00:00:00Z",
            "range_min": None, "range_max": None}  # fmt: skip
@@ -100,7 +102,9 @@ def account(conn: Connection) -> accounts.SourceAccount:
 def test_rows_land_once_duplicates_are_counted_corrections_keep_the_old_value(
     storing: Storing, conn: Connection
 ) -> None:
-    rows: list[tuple[str, int, float | str]] = [("M1.produced", HOUR + i * 1_000_000, float(i)) for i in range(1000)]
+    rows: list[tuple[str, int, float | str]] = [
+        ("M1.produced", HOUR + i * 1_000_000, float(i)) for i in range(1000)
+    ]
     rows += [("M1.state", HOUR, "Executing"), ("M1.serial", HOUR, "007")]
     storing.store([readings(rows)], "S", "live", {0: 4})
     got = account(conn)
@@ -143,7 +147,13 @@ def test_refused_rows_go_to_quarantine_and_the_rest_lands(storing: Storing, conn
     got = account(conn)
     assert (got.received, got.stored, got.quarantined) == (6, 1, 5)
     reasons = conn.execute("SELECT reason, original FROM quarantine ORDER BY reason").fetchall()
-    assert [r for r, _ in reasons] == ["clock_ahead", "malformed_json", "unknown_name", "unknown_tag", "wrong_type"]
+    assert [r for r, _ in reasons] == [
+        "clock_ahead",
+        "malformed_json",
+        "unknown_name",
+        "unknown_tag",
+        "wrong_type",
+    ]
     assert bytes(reasons[1][1]) == b"\xff{"
 
 
@@ -154,7 +164,9 @@ def test_positions_are_committed_with_the_rows(storing: Storing, conn: Connectio
 
 
 def test_touched_hours_are_marked_dirty(storing: Storing, conn: Connection) -> None:
-    storing.store([readings([("M1.produced", HOUR, 1.0), ("M1.produced", HOUR - 1, 0.0)])], "S", "live", {0: 4})
+    storing.store(
+        [readings([("M1.produced", HOUR, 1.0), ("M1.produced", HOUR - 1, 0.0)])], "S", "live", {0: 4}
+    )
     assert conn.execute("SELECT count(*) FROM dirty_hour").fetchone() == (2,)
 
 
@@ -163,7 +175,12 @@ def test_records_repeated_changed_and_wrong(storing: Storing, conn: Connection) 
     storing.store([records("milestone", milestone)], "S", "live", {0: 4})
     storing.store([records("milestone", milestone)], "S", "live", {0: 5})
     storing.store([records("milestone", {**milestone, "accepted_on": "2026-02-28"})], "S", "live", {0: 6})
-    orphan = {"equipment_code": "nope", "start": "2026-03-01T00:00:00Z", "end": "2026-03-01T08:00:00Z", "kind": "shift"}
+    orphan = {
+        "equipment_code": "nope",
+        "start": "2026-03-01T00:00:00Z",
+        "end": "2026-03-01T08:00:00Z",
+        "kind": "shift",
+    }
     storing.store([records("shift_calendar", orphan)], "S", "live", {0: 7})
     verdicts = conn.execute(
         "SELECT accepted, duplicates, corrections, quarantined FROM submission"
@@ -171,10 +188,14 @@ def test_records_repeated_changed_and_wrong(storing: Storing, conn: Connection) 
     ).fetchall()
     assert verdicts == [(1, 0, 0, 0), (0, 1, 0, 0), (1, 0, 1, 0), (0, 0, 0, 1)]
     assert conn.execute("SELECT reason FROM quarantine").fetchall() == [("unknown_reference",)]
-    assert conn.execute("SELECT max(revision) FROM dataset_revision WHERE dataset = 'milestone'").fetchone() == (2,)
+    assert conn.execute(
+        "SELECT max(revision) FROM dataset_revision WHERE dataset = 'milestone'"
+    ).fetchone() == (2,)
 
 
-def test_an_entry_that_cannot_be_stored_is_held_and_holds_up_nobody(storing: Storing, conn: Connection) -> None:
+def test_an_entry_that_cannot_be_stored_is_held_and_holds_up_nobody(
+    storing: Storing, conn: Connection
+) -> None:
     poison = readings([("M1.serial", HOUR, "a\0b")])  # PostgreSQL's text cannot hold NUL
     storing.store([readings([("M1.produced", HOUR, 1.0)]), poison], "S", "live", {0: 8})
     got = account(conn)

@@ -1,0 +1,64 @@
+"""The open interface over HTTP: `create_api` builds it, docs/interface.md describes it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.routing import Match
+
+from ingest.api import datasets, measurements, reading
+from ingest.api.gate import Gate
+from ingest.api.problems import Problem, install
+from store.database import open_pool
+
+Report = Callable[[str, str, dict[str, Any]], None]
+
+
+def create_api(dsn: str, log_url: str, *, pool_size: int = 4) -> FastAPI:
+    """The FastAPI application of the open interface.
+
+    Unknown paths below /api are answered here, before any catch-all that pages may bring.
+    `app.state.gate` holds what the routes share.
+    """
+    gate = Gate(open_pool(dsn, application="api", max_size=pool_size), log_url)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await gate.close()
+
+    app = FastAPI(
+        title="群策 Qunce open interface",
+        version="1",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.gate = gate
+    install(app)
+    app.include_router(measurements.router(gate))
+    app.include_router(datasets.router(gate))
+    app.include_router(reading.router(gate))
+
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz() -> JSONResponse:
+        health = await gate.health()
+        return JSONResponse(health, 200 if set(health.values()) == {"ok"} else 503)
+
+    @app.api_route(
+        "/api/{rest:path}",
+        methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        include_in_schema=False,
+    )
+    async def nothing_here(rest: str, request: Request) -> None:
+        # A catch-all takes every method, so it must tell a wrong method from a wrong path itself.
+        known = any(route.matches(request.scope)[0] is Match.PARTIAL for route in app.routes)
+        code = "method_not_allowed" if known else "not_found"
+        raise Problem(code, {"path": request.url.path, "method": request.method})
+
+    return app

@@ -1,0 +1,133 @@
+"""`POST /api/v1/datasets/{name}`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import APIRouter, Header, Request, Response
+
+from ingest.api.body import read_body
+from ingest.api.gate import Gate
+from ingest.api.measurements import ORIGINAL_KEPT_BYTES, batch_name
+from ingest.api.problems import Problem, error
+from ingest.batch import Refusal
+from ingest.datasets import DATASETS, MAX_RECORDS, check_records
+from ingest.decode import Malformed, malformed_json
+from ingest.records import Records, encode_records
+from store import datasets
+from store.datasets import Submission
+
+_APPLIED_WITHIN_S = 10.0
+
+
+class _Body(msgspec.Struct):
+    records: list[msgspec.Raw]
+
+
+_BODY = msgspec.json.Decoder(_Body)
+
+
+def router(gate: Gate) -> APIRouter:
+    """The routes, on this process's gate."""
+    routes = APIRouter()
+
+    @routes.post("/api/v1/datasets/{name}", tags=["datasets"])
+    async def report(
+        name: str,
+        request: Request,
+        response: Response,
+        idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+    ) -> dict[str, Any]:
+        """Take reported records; 200 with the verdict once applied, 202 when durable but not yet applied."""
+        unit = await gate.unit(request)
+        body = await read_body(request)
+        if name not in DATASETS:
+            raise Problem("unknown_dataset", {"dataset": name, "known": ", ".join(DATASETS)})
+        batch = batch_name(unit, idempotency_key, body)
+        async with gate.room(unit, len(body)):
+            fault: Malformed | None = None
+            records: list[bytes] = []
+            try:
+                records = _records(body)
+                good, refused = check_records(name, records)
+            except Malformed as malformed:
+                fault, good = malformed, []
+                refused = [Refusal(name, fault.reason, fault.parameters, body[:ORIGINAL_KEPT_BYTES])]
+            submitted = Records(
+                unit=unit.code,
+                source=f"http_push:{unit.code}",
+                dataset=name,
+                batch=batch,
+                received=len(records),
+                received_at=time.time_ns() // 1000,
+                index=[i for i, _ in good],
+                records=[record for _, record in good],
+                refused=refused,
+            )
+            await gate.append(
+                encode_records(submitted), kind="records", lane="live", unit=unit.code, msg_id=batch, rows=0
+            )
+            if fault is not None:
+                raise Problem(fault.reason, fault.parameters, extra={"batch": batch})
+        verdict = await _applied(gate, unit.unit_id, batch)
+        if verdict is None:
+            response.status_code = 202
+            return {"batch": batch, "received": len(records), "state": "durable"}
+        return _answer(batch, verdict)
+
+    @routes.get("/api/v1/submissions/{batch}", tags=["datasets"])
+    async def submission(batch: str, request: Request) -> dict[str, Any]:
+        """The verdict on one of your submissions of dataset records."""
+        unit = await gate.unit(request)
+        verdict = await gate.query(datasets.submission, batch, unit.unit_id)
+        if verdict is None:
+            raise Problem("not_found", {"path": request.url.path})
+        return _answer(batch, verdict)
+
+    return routes
+
+
+def _records(body: bytes) -> list[bytes]:
+    """The records, each as the bytes it came in. Raises Malformed."""
+    try:
+        records = _BODY.decode(body).records
+    except msgspec.ValidationError as wrong:
+        raise Malformed("wrong_shape", {"place": "$", "detail": str(wrong)}) from wrong
+    except msgspec.DecodeError as malformed:
+        raise malformed_json(body, malformed) from malformed
+    if len(records) > MAX_RECORDS:
+        raise Malformed("too_many_rows", {"limit": str(MAX_RECORDS), "got": str(len(records))})
+    return [bytes(record) for record in records]
+
+
+async def _applied(gate: Gate, unit_id: int, batch: str) -> Submission | None:
+    """Wait until the writer has applied the submission; None when that takes too long."""
+    deadline = time.monotonic() + _APPLIED_WITHIN_S
+    pause = 0.05
+    while time.monotonic() < deadline:
+        await asyncio.sleep(pause)
+        verdict = await gate.query(datasets.submission, batch, unit_id)
+        if verdict is not None:
+            return verdict
+        pause = min(pause * 1.5, 0.5)
+    return None
+
+
+def _answer(batch: str, verdict: Submission) -> dict[str, Any]:
+    errors = [error(e["place"], e["reason"], e["parameters"]) for e in verdict.errors]
+    state: Literal["applied"] = "applied"
+    counts = {
+        "batch": batch,
+        "state": state,
+        "received": verdict.received,
+        "accepted": verdict.accepted,
+        "duplicates": verdict.duplicates,
+        "corrections": verdict.corrections,
+        "quarantined": verdict.quarantined,
+    }
+    if verdict.quarantined and verdict.quarantined == verdict.received:
+        raise Problem("all_refused", errors=errors, extra=counts)
+    return {**counts, "errors": errors}

@@ -1,0 +1,149 @@
+"""What every request passes: who it is, whether there is room, and the way into the log."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import psycopg
+from fastapi import Request
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from ingest.api.problems import Problem
+from ingest.log import Kind, Lane, Log, LogFull, LogUnavailable
+from store import registry
+from store.database import Connection, classify
+from store.registry import Unit, UnitTags
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_KEY_TTL_S = 30.0
+_TAGS_TTL_S = 60.0
+_TAGS_RELOAD_S = 1.0
+_CACHED_KEYS = 10_000
+MAX_IN_FLIGHT_BYTES = 96 * 2**20
+MAX_IN_FLIGHT_OF_UNIT = 16
+
+
+class Gate:
+    """Shared by all routes of one process."""
+
+    def __init__(self, dsn_pool: ConnectionPool[Connection], log_url: str) -> None:
+        self._pool = dsn_pool
+        self._log_url = log_url
+        self._log: Log | None = None
+        self._connecting = asyncio.Lock()
+        self._keys: dict[bytes, tuple[float, Unit | None]] = {}
+        self._tags: dict[str, tuple[float, UnitTags | None]] = {}
+        self._bytes_in_flight = 0
+        self._requests_of_unit: dict[str, int] = {}
+        self.rows_taken = 0
+
+    async def query(
+        self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a store function in a thread with a pooled connection. Raises Problem when the database is away."""
+
+        def call() -> T:
+            with self._pool.connection() as conn:
+                return function(conn, *args, **kwargs)
+
+        try:
+            return await asyncio.to_thread(call)
+        except (psycopg.Error, PoolTimeout, OSError) as error:
+            if isinstance(error, PoolTimeout) or classify(error) == "transient":
+                raise Problem("unavailable", retry_after_s=5) from error
+            raise
+
+    async def unit(self, request: Request) -> Unit:
+        """Whose key the request carries. Raises Problem."""
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() not in ("bearer", "token") or not key.strip():
+            key = request.headers.get("x-api-key", "")
+        key = key.strip()
+        if not key:
+            raise Problem("no_key")
+        digest = registry.digest(key)
+        looked_up_at, unit = self._keys.get(digest, (0.0, None))
+        if unit is None or time.monotonic() - looked_up_at > _KEY_TTL_S:
+            try:
+                unit = await self.query(registry.unit_of_key, key)
+            except Problem:
+                if unit is None:  # a key seen valid a moment ago stays so while the database is away
+                    raise
+            if len(self._keys) >= _CACHED_KEYS:
+                self._keys.clear()
+            if unit is not None:
+                self._keys[digest] = (time.monotonic(), unit)
+        if unit is None:
+            raise Problem("wrong_key")
+        return unit
+
+    async def tags(self, unit: Unit, names: tuple[str, ...]) -> UnitTags | None:
+        """The unit's tags, reloaded when a name is not among them; None while the database is away."""
+        loaded_at, tags = self._tags.get(unit.code, (0.0, None))
+        age = time.monotonic() - loaded_at
+        unknown = tags is None or any(name not in tags.rows for name in names)
+        if age > (_TAGS_RELOAD_S if unknown else _TAGS_TTL_S):
+            try:
+                tags = await self.query(registry.unit_tags, unit.code)
+            except Problem:
+                return tags
+            self._tags[unit.code] = (time.monotonic(), tags)
+        return tags
+
+    @asynccontextmanager
+    async def room(self, unit: Unit, n_bytes: int) -> AsyncIterator[None]:
+        """Room for one request's data; no unit may take it all. Raises Problem when there is none."""
+        mine = self._requests_of_unit.get(unit.code, 0)
+        full = self._bytes_in_flight and self._bytes_in_flight + n_bytes > MAX_IN_FLIGHT_BYTES
+        if full or mine >= MAX_IN_FLIGHT_OF_UNIT:
+            raise Problem("busy", retry_after_s=1)
+        self._bytes_in_flight += n_bytes
+        self._requests_of_unit[unit.code] = mine + 1
+        try:
+            yield
+        finally:
+            self._bytes_in_flight -= n_bytes
+            self._requests_of_unit[unit.code] -= 1
+
+    async def append(self, data: bytes, *, kind: Kind, lane: Lane, unit: str, msg_id: str, rows: int) -> None:
+        """Append to the log; returns when durable. Raises Problem: full or away."""
+        try:
+            log = await self.log()
+            await log.append(data, kind=kind, lane=lane, unit=unit, msg_id=msg_id, rows=rows)
+        except LogFull as full:
+            raise Problem("log_full", retry_after_s=10) from full
+        except LogUnavailable as away:
+            raise Problem("unavailable", retry_after_s=2) from away
+        self.rows_taken += rows
+
+    async def log(self) -> Log:
+        """The connection to the log, opened at first use. Raises LogUnavailable."""
+        async with self._connecting:
+            if self._log is None:
+                self._log = await Log.connect(self._log_url, name="api")
+        return self._log
+
+    async def close(self) -> None:
+        """Close the log and the pool."""
+        if self._log is not None:
+            await self._log.close()
+        await asyncio.to_thread(self._pool.close)
+
+    async def health(self) -> dict[str, Any]:
+        """Whether the database and the log answer now."""
+        found: dict[str, Any] = {"database": "ok", "log": "ok"}
+        try:
+            await self.query(lambda conn: conn.execute("SELECT 1"))
+        except Problem as problem:
+            found["database"] = problem.code
+        try:
+            await (await self.log()).flush()
+        except LogUnavailable as away:
+            found["log"] = str(away)
+        return found

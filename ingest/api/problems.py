@@ -1,0 +1,154 @@
+"""Errors as RFC 9457 problem details, with a code, both languages, and how to mend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from ingest.batch import Refusal
+from store.reasons import REASONS, Reason
+
+ERRORS_SHOWN = 100
+
+_HTTP: Mapping[str, tuple[int, str, Reason]] = {
+    "no_key": (401, "No API key", Reason(
+        "请求没有携带 API 密钥", "the request carries no API key",
+        "请在请求头加 Authorization: Bearer <密钥>", "Add the header Authorization: Bearer <key>")),
+    "wrong_key": (401, "Wrong API key", Reason(
+        "API 密钥无效或已吊销", "the API key is not valid, or was revoked",
+        "请核对密钥,或向平台重新申请", "Check the key, or ask the platform for a new one")),
+    "not_found": (404, "Not found", Reason(
+        "没有 {path}", "there is nothing at {path}", "接口清单见 /api/docs", "The interface is listed at /api/docs")),
+    "method_not_allowed": (405, "Method not allowed", Reason(
+        "{path} 不支持 {method}", "{path} does not take {method}",
+        "接口清单见 /api/docs", "The interface is listed at /api/docs")),
+    "body_too_large": (413, "Body too large", REASONS["body_too_large"]),
+    "unsupported_media_type": (415, "Unsupported media type", Reason(
+        "不支持 {got}", "{got} is not understood",
+        "请用 Content-Type: application/json,可选 Content-Encoding: gzip",
+        "Use Content-Type: application/json, and optionally Content-Encoding: gzip")),
+    "busy": (429, "Too many requests at once", Reason(
+        "同时处理的数据过多,本次没有接收", "too much is being taken at once; nothing of this was taken",
+        "请在 {retry_after} 秒后原样重发", "Send the same again after {retry_after} s")),
+    "log_full": (503, "Ingest log is full", Reason(
+        "接入日志已满,本次没有接收", "the ingest log is full; nothing of this was taken",
+        "请在 {retry_after} 秒后原样重发", "Send the same again after {retry_after} s")),
+    "unavailable": (503, "Temporarily unavailable", Reason(
+        "平台暂时无法可靠保存,本次没有接收", "the platform cannot store durably just now; nothing of this was taken",
+        "请在 {retry_after} 秒后原样重发", "Send the same again after {retry_after} s")),
+    "bad_gzip": (400, "Broken gzip", Reason(
+        "gzip 内容损坏", "the gzip content is broken", "请检查压缩后重发", "Check the compression and send again")),
+    "bad_parameter": (422, "Bad parameter", Reason(
+        "参数 {field}:{detail}", "parameter {field}: {detail}", "请更正该参数", "Correct the parameter")),
+    "failed": (500, "Internal error", Reason(
+        "平台内部错误", "the platform failed", "请稍后原样重发;若重复出现请联系平台",
+        "Send the same again later; if it happens again, tell the platform")),
+}  # fmt: skip
+
+_STATUS = {
+    "malformed_json": 400,
+    "wrong_shape": 400,
+    "too_many_rows": 413,
+    "unknown_dataset": 404,
+    "all_refused": 422,
+}
+
+
+class Problem(Exception):
+    """An answer that is an error; raised anywhere below a route."""
+
+    def __init__(
+        self,
+        code: str,
+        parameters: Mapping[str, str] | None = None,
+        *,
+        errors: Sequence[dict[str, Any]] = (),
+        extra: Mapping[str, Any] | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.parameters = dict(parameters or {})
+        if retry_after_s is not None:
+            self.parameters["retry_after"] = str(retry_after_s)
+        self.errors = list(errors)
+        self.extra = dict(extra or {})
+        self.retry_after_s = retry_after_s
+
+
+def error_of(refusal: Refusal) -> dict[str, Any]:
+    """One refusal as an entry of `errors`."""
+    return error(refusal.place, refusal.reason, refusal.parameters)
+
+
+def error(place: str, code: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+    """An entry of `errors`: where, which rule, what is wrong, how to mend."""
+    reason = REASONS[code]
+    head, _, tail = place.partition("records[")
+    index = tail.partition("]")[0] if head is not place and tail else ""
+    return {
+        "index": int(index) if index.isdigit() else None,
+        "place": place,
+        "reason": code,
+        "message": reason.message(parameters),
+        "hint": reason.hint(parameters),
+    }
+
+
+def _answer(request: Request, problem: Problem) -> JSONResponse:
+    if problem.code == "all_refused":
+        status, title = 422, "Nothing could be accepted"
+        first = problem.errors[0]
+        message, hint = first["message"], first["hint"]
+    elif problem.code in _HTTP:
+        status, title, reason = _HTTP[problem.code]
+        message, hint = reason.message(problem.parameters), reason.hint(problem.parameters)
+    else:
+        status, title = _STATUS[problem.code], problem.code.replace("_", " ").capitalize()
+        reason = REASONS[problem.code]
+        message, hint = reason.message(problem.parameters), reason.hint(problem.parameters)
+    body = {
+        "type": f"/api/docs/problems#{problem.code}",
+        "title": title,
+        "status": status,
+        "detail": message["en"],
+        "instance": request.url.path,
+        "code": problem.code,
+        "message": message,
+        "hint": hint,
+        "parameters": problem.parameters,
+        "errors": problem.errors,
+        **problem.extra,
+    }
+    headers = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def install(app: FastAPI) -> None:
+    """Make every error below /api a problem document."""
+
+    @app.exception_handler(Problem)
+    async def _(request: Request, problem: Problem) -> JSONResponse:
+        return _answer(request, problem)
+
+    @app.exception_handler(HTTPException)
+    async def _(request: Request, failure: HTTPException) -> JSONResponse:
+        code = {404: "not_found", 405: "method_not_allowed"}.get(failure.status_code, "failed")
+        return _answer(request, Problem(code, {"path": request.url.path, "method": request.method}))
+
+    @app.exception_handler(RequestValidationError)
+    async def _(request: Request, failure: RequestValidationError) -> JSONResponse:
+        first = failure.errors()[0]
+        field = ".".join(str(part) for part in first["loc"][1:])
+        return _answer(request, Problem("bad_parameter", {"field": field, "detail": first["msg"]}))
+
+    @app.exception_handler(Exception)
+    async def _(request: Request, failure: Exception) -> JSONResponse:
+        return _answer(request, Problem("failed"))

@@ -1,0 +1,218 @@
+"""The open interface over HTTP, with a real log, a real writer and a real database behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from ingest import writer
+from ingest.api import create_api
+from store.database import Connection, connect
+from store.registry import NewPilot, NewUnit, add_key, register_pilot, register_unit
+
+pytestmark = pytest.mark.concurrent
+KEY, OTHER = "qk_one", "qk_two"
+USCC = "91440300MA5EXAMP0C"
+
+
+def no_report(component: str, status: str, detail: dict[str, Any]) -> None:
+    """Status goes nowhere in this test."""
+
+
+@asynccontextmanager
+async def platform(dsn: str, nats_url: str, *, with_writer: bool = True) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_api(dsn, nats_url)
+    stop = asyncio.Event()
+    work = asyncio.create_task(writer.run(dsn, nats_url, stop, no_report)) if with_writer else None
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app, raise_app_exceptions=False),
+            base_url="http://qunce",
+            headers={"Authorization": f"Bearer {KEY}"},
+            timeout=30,
+        ) as client,
+    ):
+        yield client
+        stop.set()
+        if work is not None:
+            await asyncio.wait_for(work, 15)
+
+
+@pytest.fixture
+def registered(dsn: str, nats_fresh: str) -> tuple[str, str]:
+    with connect(dsn, application="test") as conn:
+        for code, key in (("GD-AAA-01", KEY), ("GD-BBB-01", OTHER)):
+            register_unit(conn, NewUnit(code, "单位", "Unit", 1, USCC))
+            register_pilot(
+                conn,
+                NewPilot(f"P-{code}", "试点", "Pilot", "new-it", "441900", code, "piloting",
+                         datetime.now(UTC).date()),
+            )  # fmt: skip
+            add_key(conn, code, key, "-")
+    return dsn, nats_fresh
+
+
+MASTER: list[tuple[str, dict[str, Any]]] = [
+    ("enterprise", {"uscc": USCC, "name": "东莞某厂", "region_code": "441900", "registered_on": "2026-01-01"}),
+    ("equipment", {"code": "M1", "enterprise_uscc": USCC, "name": "一号机", "kind": "CNC", "digital": True,
+                   "networked": True}),
+    ("tag", {"name": "M1.produced", "equipment_code": "M1", "signal": "produced", "data_type": "counter",
+             "unit": "1", "interval_s": 10, "valid_from": "2026-01-01T00:00:00+08:00"}),
+]  # fmt: skip
+
+
+async def register_master(client: httpx.AsyncClient) -> None:
+    for dataset, record in MASTER:
+        answer = await client.post(f"/api/v1/datasets/{dataset}", json={"records": [record]})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["accepted"] == 1
+
+
+def now(ahead_s: float = -1) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=ahead_s)).isoformat()
+
+
+async def settled(dsn: str, check: Callable[[Connection], bool]) -> None:
+    for _ in range(100):
+        with connect(dsn, application="test") as conn:
+            if check(conn):
+                return
+        await asyncio.sleep(0.1)
+    raise AssertionError("not stored in time")
+
+
+def go(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(test)
+
+
+def test_readings_are_accepted_row_by_row_and_stored(registered: tuple[str, str]) -> None:
+    async def test() -> None:
+        dsn, url = registered
+        async with platform(dsn, url) as client:
+            await register_master(client)
+            rows = [
+                {"tag": "M1.produced", "ts": now(), "value": 7},
+                {"tag": "M1.none", "ts": now(), "value": 7},
+                {"tag": "M1.produced", "ts": now(900), "value": 8},
+                {"tag": "M1.produced", "ts": now(), "value": "9"},
+                {"tag": "M1.produced", "ts": "2026-11-23T08:00:00", "value": 9},
+            ]
+            answer = await client.post("/api/v1/measurements", json={"records": rows})
+            body = answer.json()
+            assert (answer.status_code, body["accepted"], body["quarantined"]) == (200, 1, 4)
+            assert {(e["place"], e["reason"]) for e in body["errors"]} == {
+                ("records[1].tag", "unknown_tag"),
+                ("records[2].ts", "clock_ahead"),
+                ("records[3].value", "wrong_type"),
+                ("records[4].ts", "timestamp_without_zone"),
+            }
+            await settled(dsn, lambda c: c.execute("SELECT count(*) FROM quarantine").fetchone() == (4,))
+            await settled(dsn, lambda c: c.execute("SELECT count(*) FROM measurement").fetchone() == (1,))
+            held = (await client.get("/api/v1/quarantine")).json()["quarantine"]
+            assert len(held) == 4
+            other = await client.get("/api/v1/quarantine", headers={"Authorization": f"Bearer {OTHER}"})
+            assert other.json()["quarantine"] == []
+            [source] = (await client.get("/api/v1/sources")).json()["sources"]
+            assert (source["received"], source["stored"], source["quarantined"]) == (5, 1, 4)
+
+    go(test())
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "code"),
+    [
+        (b'{"records": [', {}, 400, "malformed_json"),
+        (b"{}", {}, 400, "wrong_shape"),
+        (b'{"records": []}', {"Authorization": "Bearer nonsense"}, 401, "wrong_key"),
+        (b'{"records": []}', {"Authorization": ""}, 401, "no_key"),
+        (b"x" * (17 * 2**20), {}, 413, "body_too_large"),
+        (gzip.compress(b" " * (17 * 2**20)), {"Content-Encoding": "gzip"}, 413, "body_too_large"),
+        (b"not gzip", {"Content-Encoding": "gzip"}, 400, "bad_gzip"),
+        (b"a,b", {"Content-Type": "text/csv"}, 415, "unsupported_media_type"),
+        (b'{"records":[{"tag":"M9.x","ts":"2026-11-01T00:00:00Z","value":1}]}', {}, 422, "all_refused"),
+    ],
+)  # fmt: skip
+def test_every_error_is_a_problem_document(
+    registered: tuple[str, str], body: bytes, headers: dict[str, str], status: int, code: str
+) -> None:
+    async def test() -> None:
+        dsn, url = registered
+        async with platform(dsn, url, with_writer=False) as client:
+            answer = await client.post(
+                "/api/v1/measurements", content=body, headers={"Content-Type": "application/json", **headers}
+            )
+            problem = answer.json()
+            assert (answer.status_code, problem["code"]) == (status, code)
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert problem["status"] == status
+            assert problem["message"]["zh"] and problem["hint"]["en"]
+
+    go(test())
+
+
+def test_unknown_paths_and_methods_are_problems_too(registered: tuple[str, str]) -> None:
+    async def test() -> None:
+        async with platform(*registered, with_writer=False) as client:
+            for method, path, status in (
+                ("GET", "/api/v1/none", 404),
+                ("DELETE", "/api/v1/measurements", 405),
+            ):
+                answer = await client.request(method, path)
+                assert answer.headers["content-type"] == "application/problem+json"
+                assert answer.status_code == status
+
+    go(test())
+
+
+def test_the_same_idempotency_key_has_one_effect(registered: tuple[str, str]) -> None:
+    async def test() -> None:
+        dsn, url = registered
+        async with platform(dsn, url) as client:
+            await register_master(client)
+            body = json.dumps({"records": [{"tag": "M1.produced", "ts": now(), "value": 7}]})
+            headers = {"Idempotency-Key": "once", "Content-Type": "application/json"}
+            first = await client.post("/api/v1/measurements", content=body, headers=headers)
+            again = await client.post("/api/v1/measurements", content=body, headers=headers)
+            assert first.json() == again.json()
+            await settled(dsn, lambda c: c.execute("SELECT count(*) FROM measurement").fetchone() == (1,))
+            [source] = (await client.get("/api/v1/sources")).json()["sources"]
+            assert (source["received"], source["duplicates"]) == (1, 0)
+
+    go(test())
+
+
+def test_dataset_records_are_judged_one_by_one(registered: tuple[str, str]) -> None:
+    async def test() -> None:
+        async with platform(*registered) as client:
+            good = {"uscc": USCC, "name": "厂", "region_code": "441900", "registered_on": "2026-01-01"}
+            bad = [
+                {**good, "uscc": USCC[:-1] + "X"},
+                {**good, "registered_on": "yesterday"},
+                {**good, "colour": "red"},
+                {**good, "region_code": "999999"},
+                {"name": "厂"},
+            ]
+            answer = await client.post("/api/v1/datasets/enterprise", json={"records": [good, *bad]})
+            body = answer.json()
+            assert (answer.status_code, body["accepted"], body["quarantined"]) == (200, 1, 5)
+            assert {e["index"]: e["reason"] for e in body["errors"]} == {
+                1: "invalid_field", 2: "invalid_field", 3: "unknown_field", 4: "unknown_reference",
+                5: "missing_field",
+            }  # fmt: skip
+            again = await client.post("/api/v1/datasets/enterprise", json={"records": [good]})
+            assert (again.json()["accepted"], again.json()["duplicates"]) == (0, 1)
+            unknown = await client.post("/api/v1/datasets/nothing", json={"records": []})
+            assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_dataset")
+            malformed = await client.post("/api/v1/datasets/enterprise", content=b"{")
+            assert (malformed.status_code, malformed.json()["code"]) == (400, "malformed_json")
+
+    go(test())
