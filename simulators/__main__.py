@@ -10,10 +10,11 @@ from pathlib import Path
 
 import msgspec
 
+from simulators.context import RunOptions
 from simulators.faults import KINDS, parse_kinds
 from simulators.plan import plan_province
 from simulators.province import load_credentials, load_province
-from simulators.run import RunOptions, run_province
+from simulators.run import run_province
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 

@@ -13,10 +13,9 @@ from typing import Any, Final
 import httpx
 import msgspec
 
-from simulators.ledger import Progress
-from simulators.outbox import Chunk, Outbox
+from simulators.context import RunContext
+from simulators.outbox import Chunk
 from simulators.platform_push import RECEIVED, retry_after
-from simulators.province import Credentials
 from simulators.signals import Machine
 
 log = logging.getLogger("simulators.history")
@@ -36,14 +35,14 @@ def rows_per_hour(machines: list[Machine]) -> float:
 
 
 def plan_chunks(
-    unit: str, selector: str, machines: list[Machine], start: int, end: int
+    unit: str, selector: str, machines: list[Machine], window: tuple[int, int]
 ) -> list[tuple[str, str, int, int, int]]:
-    """Cut [start, end) (ms) into windows aligned to divisors of a day: (unit, selector, start, end, rows)."""
+    """Cut the window [start, end) (ms) into pieces aligned to divisors of a day: (unit, selector, start, end, rows)."""
     rate = rows_per_hour(machines)
     hours = next((h for h in _HOURS if h * rate <= TARGET_ROWS), 1)
     step = hours * 3_600_000
     chunks = []
-    at = start
+    at, end = window
     while at < end:
         stop = min(end, (at // step + 1) * step)
         chunks.append((unit, selector, at, stop, round((stop - at) / 3.6e6 * rate)))
@@ -74,18 +73,15 @@ class Backfill:
 
     def __init__(
         self,
-        credentials: Credentials,
-        outbox: Outbox,
+        context: RunContext,
         machines: dict[tuple[str, str], list[Machine]],
-        progress: Progress,
-        stop: threading.Event,
         before: Callable[[int], None],
     ) -> None:
-        self._credentials = credentials
-        self._outbox = outbox
+        self._credentials = context.credentials
+        self._outbox = context.outbox
+        self._progress = context.progress
+        self._stop = context.stop
         self._machines = machines
-        self._progress = progress
-        self._stop = stop
         self._before = before
         self._lock = threading.Lock()
         self._waiting: dict[str, list[Chunk]] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ def replace_json(path: Path, content: object) -> None:
     """Write JSON so that a reader sees the old or the new file, never a part."""
     partial = path.with_suffix(".tmp")
     partial.write_bytes(msgspec.json.encode(content))
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def write_ledger(outbox: Outbox, folder: Path) -> None:

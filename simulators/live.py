@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from simulators.faults import Faults
-from simulators.outbox import NewMessage, Outbox
+from simulators.context import RunContext
+from simulators.outbox import NewMessage
 from simulators.province import Source
 from simulators.signals import Machine
 
@@ -105,19 +105,13 @@ class Lane:
     """One client's way to the platform: samples its machines and journals the messages."""
 
     def __init__(
-        self,
-        name: str,
-        source: Source,
-        machines: list[Machine],
-        outbox: Outbox,
-        faults: Faults,
-        encode: Encode,
+        self, context: RunContext, name: str, source: Source, machines: list[Machine], encode: Encode
     ) -> None:
         self.name = name
         self.source = source
         self._machines = machines
-        self._outbox = outbox
-        self._faults = faults
+        self._outbox = context.outbox
+        self._faults = context.faults
         self._encode = encode
         self._codes = [machine.code for machine in machines]
         self._extra = 0

@@ -11,9 +11,9 @@ import msgspec
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from simulators.faults import Faults
+from simulators.context import RunContext
 from simulators.live import Encode, Encoded, Lane, Reading, encode_columns, encode_rows, rfc3339
-from simulators.outbox import Message, Outbox
+from simulators.outbox import Message
 from simulators.province import MqttBroker
 
 log = logging.getLogger("simulators.mqtt")
@@ -48,11 +48,11 @@ def by_gateway(unit: str, *, columns: bool) -> Encode:
 class MqttGateway:
     """Publishes what its lane journals. Runs in the event loop; paho's thread does the network."""
 
-    def __init__(self, lane: Lane, broker: MqttBroker, password: str, outbox: Outbox, faults: Faults) -> None:
+    def __init__(self, context: RunContext, lane: Lane, broker: MqttBroker, password: str) -> None:
         self.lane = lane
         self._broker = broker
-        self._outbox = outbox
-        self._faults = faults
+        self._outbox = context.outbox
+        self._faults = context.faults
         self._outstanding: dict[int, Message] = {}
         self._is_connected = False
         self._is_up = False

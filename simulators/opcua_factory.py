@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import UTC
 from typing import Any, Final
 
-from asyncua import Server, ua
+from asyncua import ua
 from asyncua.common.node import Node
 from asyncua.server.internal_subscription import InternalSubscription
+from asyncua.server.server import Server
 from asyncua.server.subscription_service import SubscriptionService
+from asyncua.ua.status_codes import StatusCodes
 
-from simulators.clock import Clock
-from simulators.faults import Faults
+from simulators.context import RunContext
 from simulators.live import Reading, sample
+from simulators.opcua_nodes import SharedServer, StandardNodes
 from simulators.outbox import Outbox
 from simulators.province import Source
 from simulators.signals import Machine
@@ -74,16 +75,12 @@ class Meter:
 
 
 def rows_in(result: ua.PublishResult) -> int:
-    """Notifications with a value in a publish response."""
-    rows = 0
-    for data in result.NotificationMessage.NotificationData or []:
-        if isinstance(data, ua.DataChangeNotification):
-            rows += sum(
-                1
-                for item in data.MonitoredItems
-                if item.Value.Value is not None and item.Value.Value.Value is not None
-            )
-    return rows
+    """Data change notifications in a publish response, those with a bad status included."""
+    return sum(
+        len(data.MonitoredItems)
+        for data in result.NotificationMessage.NotificationData or []
+        if isinstance(data, ua.DataChangeNotification)
+    )
 
 
 def _meter_subscription(subscription: InternalSubscription, meter: Meter) -> None:
@@ -132,38 +129,37 @@ class MeteredSubscriptions(SubscriptionService):
 class OpcuaFactory:
     """One factory's server. ``start`` builds the address space once; listening can be switched off and on."""
 
-    def __init__(
-        self, source: Source, machines: list[Machine], port: int, outbox: Outbox, faults: Faults, clock: Clock
-    ) -> None:
+    def __init__(self, context: RunContext, source: Source, standard: StandardNodes) -> None:
         self.source = source
+        port = context.options.base_port + (source.port_offset or 0)
         self.endpoint = f"opc.tcp://127.0.0.1:{port}/qunce-sim"
-        self._machines = machines
-        self._outbox = outbox
-        self._faults = faults
-        self._clock = clock
+        self._machines = context.works.machines(source.unit, source.equipment)
+        self._outbox = context.outbox
+        self._faults = context.faults
+        self._clock = context.clock
         self._nodes: dict[tuple[str, str], ua.NodeId] = {}
-        self._server = Server()
+        self._server = Server(iserver=SharedServer(standard))
         service = MeteredSubscriptions(self._server.iserver.aspace, iserver=self._server.iserver)
-        service.meter = self._meter = Meter(outbox, source.key)
+        service.meter = self._meter = Meter(context.outbox, source.key)
         self._server.iserver.subscription_service = service
         self._server.iserver.isession.subscription_service = service
         self._is_up = False
 
-    async def build(self, cache: Path, on_first: Callable[[], None]) -> None:
-        """Load the standard address space (from ``cache`` if it is there) and add the machines.
+    async def build(self, on_first: Callable[[], None]) -> None:
+        """Build the address space: the standard nodes and the machines.
 
         ``on_first`` is called once, when the first notification of this run goes out to a client.
         """
         self._meter.on_first = on_first
         server = self._server
-        await server.init(shelf_file=cache)
+        await server.init()
         server.set_endpoint(self.endpoint)
         server.set_server_name(self.source.name)
         server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
         machinery = await server.register_namespace(MACHINERY)
         own = await server.register_namespace(f"urn:qunce:sim:{self.source.name}")
         root = await server.nodes.objects.add_object(
-            ua.NodeId("Machines", own), ua.QualifiedName("Machines", machinery)
+            node_id("Machines", own), ua.QualifiedName("Machines", machinery)
         )
         now = self._clock.now()
         first = {
@@ -177,50 +173,50 @@ class OpcuaFactory:
         self, root: Node, machine: Machine, machinery: int, own: int, first: dict[tuple[str, str], Reading]
     ) -> None:
         code = machine.code
-        top = await root.add_object(ua.NodeId(code, own), ua.QualifiedName(code, own))
+        top = await root.add_object(node_id(code, own), ua.QualifiedName(code, own))
         parents: dict[str, Node] = {}
         for name in ("MachineryItemState", "MachineryOperationMode", "Monitoring"):
             parents[name] = await top.add_object(
-                ua.NodeId(f"{code}/{name}", own), ua.QualifiedName(name, machinery)
+                node_id(f"{code}/{name}", own), ua.QualifiedName(name, machinery)
             )
         for signal in machine.signals:
-            node_id = ua.NodeId(f"{code}.{signal}", own)
+            address = node_id(f"{code}.{signal}", own)
             if signal == "state":
                 parent, browse = parents["MachineryItemState"], ua.QualifiedName("CurrentState", 0)
             elif signal == "mode":
                 parent, browse = parents["MachineryOperationMode"], ua.QualifiedName("CurrentState", 0)
             else:
-                name = "".join(part.capitalize() for part in signal.split("_"))
+                name = signal.title()
                 parent, browse = parents["Monitoring"], ua.QualifiedName(name, own)
             known = first.get((code, signal))
             kind = _TYPES.get(signal, ua.VariantType.Double)
             value = known.value if known else ("" if kind == ua.VariantType.String else 0)
             variant = ua.Variant(value if kind != ua.VariantType.Double else float(value), kind)
-            node = await parent.add_variable(node_id, browse, variant)
+            node = await parent.add_variable(address, browse, variant)
             self._nodes[code, signal] = node.nodeid
             if known:
                 await self._write(known)
 
     async def _write(self, reading: Reading) -> None:
         kind = _TYPES.get(reading.signal, ua.VariantType.Double)
-        code = ua.StatusCodes.Good
+        code = StatusCodes.Good
         if kind == ua.VariantType.Double and reading.signal != "energy":
             drawn = (reading.ts // 1000 * 2_654_435_761 + hash_of(reading.code, reading.signal)) % (
                 UNCERTAIN_SHARE * 25
             )
             if drawn == 0:
-                code = ua.StatusCodes.BadSensorFailure
+                code = StatusCodes.BadSensorFailure
             elif drawn % UNCERTAIN_SHARE == 0:
-                code = ua.StatusCodes.UncertainSensorNotAccurate
+                code = StatusCodes.UncertainSensorNotAccurate
         value = reading.value if kind != ua.VariantType.Double else float(reading.value)
-        source_time = datetime.fromtimestamp(reading.ts / 1000, UTC)
+        source_time = ua.DateTime.fromtimestamp(reading.ts / 1000, UTC)
         await self._server.write_attribute_value(
             self._nodes[reading.code, reading.signal],
             ua.DataValue(
                 ua.Variant(value, kind),
-                StatusCode=ua.StatusCode(code),
+                StatusCode=ua.StatusCode(ua.UInt32(code)),
                 SourceTimestamp=source_time,
-                ServerTimestamp=datetime.now(UTC),
+                ServerTimestamp=ua.DateTime.now(UTC),
             ),
         )
 
@@ -250,6 +246,11 @@ class OpcuaFactory:
             if self._is_up:
                 self._is_up = False
                 await self._server.stop()
+
+
+def node_id(name: str, namespace: int) -> ua.NodeId:
+    """A string node id."""
+    return ua.NodeId(ua.String(name), ua.Int16(namespace))
 
 
 def hash_of(*parts: str) -> int:

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _SCHEMA = """
@@ -78,6 +78,19 @@ class Chunk:
     rows: int
     attempts: int
     done: bool
+
+
+@dataclass(slots=True)
+class Account:
+    """Rows of one source. ``buffered``: journaled, never sent; ``resent``: sent again as no answer came."""
+
+    sent: int = 0
+    in_flight: int = 0
+    resent: int = 0
+    unconfirmed: int = 0
+    refused: int = 0
+    buffered: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
 
 
 class Outbox:
@@ -219,7 +232,7 @@ class Outbox:
             found = self._db.execute(
                 "SELECT id, unit, machines, start, end, row_count, attempts, done FROM chunk ORDER BY id"
             ).fetchall()
-        return [Chunk(*row[:7], bool(row[7])) for row in found]
+        return [Chunk(*row) for row in found]
 
     def add_chunks(self, chunks: Iterable[tuple[str, str, int, int, int]]) -> None:
         """Add pieces of history: (unit, machines, start, end, estimated rows)."""
@@ -270,40 +283,19 @@ class Outbox:
         with self.transaction() as db:
             db.executemany("INSERT OR REPLACE INTO day_total VALUES (?,?,?,?,?,?)", totals)
 
-    def ledger(self) -> dict[str, dict[str, object]]:
-        """The ledger of each source; ``buffered`` rows are journaled and were never sent."""
+    def ledger(self) -> dict[str, Account]:
+        """The account of each source."""
+        found: dict[str, Account] = {}
         with self._lock:
-            found: dict[str, dict[str, object]] = {}
-            for source, sent, in_flight, resent, unconfirmed, refused in self._db.execute(
+            for source, *columns in self._db.execute(
                 "SELECT source, sent, in_flight, resent, unconfirmed, refused FROM ledger"
             ):
-                found[source] = {
-                    "sent": sent, "in_flight": in_flight, "buffered": 0, "resent": resent,
-                    "unconfirmed": unconfirmed, "refused": refused, "faults": {},
-                }  # fmt: skip
+                found[source] = Account(*columns)
             for source, rows in self._db.execute(
                 "SELECT source, sum(row_count) FROM message WHERE attempts = 0 GROUP BY source"
+                " UNION ALL SELECT source, last - served FROM feed_state"
             ):
-                found.setdefault(source, _empty())["buffered"] = rows
-            for source, rows in self._db.execute("SELECT source, last - served FROM feed_state"):
-                entry = found.setdefault(source, _empty())
-                buffered = entry["buffered"]
-                assert isinstance(buffered, int)
-                entry["buffered"] = buffered + rows
+                found.setdefault(source, Account()).buffered += rows
             for source, kind, rows in self._db.execute("SELECT source, kind, row_count FROM fault"):
-                faults = found.setdefault(source, _empty())["faults"]
-                assert isinstance(faults, dict)
-                faults[kind] = rows
+                found.setdefault(source, Account()).faults[kind] = rows
         return found
-
-
-def _empty() -> dict[str, object]:
-    return {
-        "sent": 0,
-        "in_flight": 0,
-        "buffered": 0,
-        "resent": 0,
-        "unconfirmed": 0,
-        "refused": 0,
-        "faults": {},
-    }

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from simulators.faults import Faults
+from simulators.context import RunContext
 from simulators.live import Encoded, Lane, Reading, record
 from simulators.outbox import Outbox
 
@@ -129,12 +129,12 @@ class PullServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int, token: str, feed: Feed, lane: Lane, faults: Faults) -> None:
+    def __init__(self, context: RunContext, lane: Lane, port: int, feed: Feed) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
-        self.token = token
+        self.token = context.credentials.pull_token
         self.feed = feed
         self.lane = lane
-        self._faults = faults
+        self._faults = context.faults
 
     def is_dropped(self) -> bool:
         """True while the platform is offline."""

@@ -9,9 +9,9 @@ from typing import Final
 
 import httpx
 
-from simulators.faults import Faults
+from simulators.context import RunContext
 from simulators.live import Encode, Encoded, Lane, Reading, encode_columns, encode_rows
-from simulators.outbox import Message, Outbox
+from simulators.outbox import Message
 
 log = logging.getLogger("simulators.push")
 
@@ -40,12 +40,12 @@ def retry_after(response: httpx.Response, otherwise: float) -> float:
 class PushPlatform:
     """Posts what its lane journals, one request at a time."""
 
-    def __init__(self, lane: Lane, api_url: str, api_key: str, outbox: Outbox, faults: Faults) -> None:
+    def __init__(self, context: RunContext, lane: Lane, api_key: str) -> None:
         self.lane = lane
-        self._url = f"{api_url.rstrip('/')}/api/v1/measurements"
+        self._outbox = context.outbox
+        self._faults = context.faults
+        self._url = f"{context.credentials.api_url.rstrip('/')}/api/v1/measurements"
         self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
-        self._outbox = outbox
-        self._faults = faults
         self._is_down = False
 
     async def run(self) -> None:

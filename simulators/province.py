@@ -119,6 +119,13 @@ class Source(msgspec.Struct, kw_only=True):
         return f"{self.protocol}:{self.name}"
 
 
+def lane_names(source: Source) -> list[str]:
+    """The names under which a source's clients keep their cursors: one for each MQTT gateway, else the key."""
+    if source.protocol == "mqtt":
+        return [gateway.client_id for gateway in source.gateways]
+    return [source.key]
+
+
 class Province(msgspec.Struct, kw_only=True):
     """The whole description; a pure function of the seed and of ``as_of``."""
 

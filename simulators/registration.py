@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import httpx
 import msgspec
 
+from simulators.context import RunContext
 from simulators.live import rfc3339
 from simulators.machine import simulate_day
-from simulators.outbox import Outbox
 from simulators.platform_push import retry_after
 from simulators.profile import Profile
-from simulators.province import Credentials, Province
-from simulators.shifts import DAY_MS, orders_of, shifts_of
-from simulators.signals import Machine
+from simulators.shifts import local_date, orders_of, shifts_of
 from simulators.truth import hours_of
 
 log = logging.getLogger("simulators.registration")
@@ -32,6 +28,8 @@ EXAGGERATION: Final = 1.22
 
 Record = dict[str, Any]
 
+Build = Callable[[Profile, int], list[Record]]
+
 
 class Stopped(Exception):
     """The run ends; what was not sent is sent by the next run."""
@@ -44,15 +42,14 @@ class Registrar:
     run sends only what is new.
     """
 
-    def __init__(
-        self, province: Province, credentials: Credentials, outbox: Outbox, stop: threading.Event
-    ) -> None:
-        self._province = province
-        self._credentials = credentials
-        self._outbox = outbox
-        self._stop = stop
+    def __init__(self, context: RunContext) -> None:
+        self._province = context.province
+        self._credentials = context.credentials
+        self._outbox = context.outbox
+        self._profiles = list(context.works.profiles.values())
+        self._stop = context.stop
         self._client = httpx.Client(timeout=60.0, trust_env=False)
-        self.units = [p.unit.code for p in province.pilots if p.unit.code in credentials.units]
+        self.units = [p.unit.code for p in self._province.pilots if p.unit.code in self._credentials.units]
 
     def close(self) -> None:
         """Close the connections."""
@@ -96,15 +93,15 @@ class Registrar:
             if records:
                 self._once(unit, "tag", f"{valid_from}/{live}/{len(records)}", records)
 
-    def calendars(self, profiles: list[Profile], first: int, last: int) -> None:
+    def calendars(self, first: int, last: int) -> None:
         """Shift calendars of production days first..last, oldest first; days already sent are left out."""
         for unit in self.units:
-            self._by_day(unit, "shift_calendar", profiles, first, last, _calendar)
+            self._by_day(unit, "shift_calendar", (first, last), _calendar)
 
-    def orders(self, profiles: list[Profile], first: int, last: int) -> None:
+    def orders(self, first: int, last: int) -> None:
         """Production orders of production days first..last."""
         for unit in self.units:
-            self._by_day(unit, "production_order", profiles, first, last, _orders)
+            self._by_day(unit, "production_order", (first, last), _orders)
 
     def milestones(self) -> None:
         """The milestones of each pilot."""
@@ -114,23 +111,25 @@ class Registrar:
                 cleaned = [{k: v for k, v in one.items() if v is not None} for one in records]
                 self._once(pilot.unit.code, "milestone", "static", cleaned)
 
-    def reports(
-        self, machines: dict[str, list[Machine]], origin_day: int, day: int, exaggerating: str | None
-    ) -> None:
+    def report(self, day: int, origin_day: int, exaggerating: str | None) -> None:
         """Each unit's own OEE of the local day that begins in production day ``day - 1`` at 16:00 UTC.
 
         Honest figures come from the machine model; the unit ``exaggerating`` adds a good fifth.
         """
+        name = local_date(day).isoformat()
         for unit in self.units:
+            if self._outbox.get(f"registered/{unit}/reported_indicator/{name}") is not None:
+                continue
             good, busy = 0.0, 0.0
-            for machine in machines[unit]:
+            for profile in self._profiles:
+                if profile.unit != unit:
+                    continue
                 for which, hours in ((day - 1, range(16, 24)), (day, range(16))):
-                    rows = hours_of(simulate_day(machine.profile, which, origin_day))
+                    rows = hours_of(simulate_day(profile, which, origin_day))
                     good += sum(rows[hour][9] for hour in hours)
                     busy += sum(rows[hour][2] for hour in hours)
             if not busy:
                 continue
-            name = datetime.fromtimestamp(day * DAY_MS / 1000, UTC).date().isoformat()
             factor = EXAGGERATION if unit == exaggerating else 1.0
             entry = {
                 "code": "equip.oee",
@@ -144,13 +143,12 @@ class Registrar:
             if factor != 1.0:
                 self._outbox.count_fault(f"dataset:{unit}", "over_report", 1)
 
-    def _by_day(
-        self, unit: str, dataset: str, profiles: list[Profile], first: int, last: int, build: Any
-    ) -> None:
+    def _by_day(self, unit: str, dataset: str, days: tuple[int, int], build: Build) -> None:
+        first, last = days
         key = f"registered/{unit}/{dataset}/through"
         done = self._outbox.get(key)
         at = first if done is None else max(first, int(done) + 1)
-        mine = [profile for profile in profiles if profile.unit == unit]
+        mine = [profile for profile in self._profiles if profile.unit == unit]
         batch: list[Record] = []
         for day in range(at, last + 1):
             for profile in mine:
@@ -216,9 +214,7 @@ def _parts(records: list[Record]) -> Iterator[list[Record]]:
 
 
 def _calendar(profile: Profile, day: int) -> list[Record]:
-    shifts = shifts_of(
-        profile.seed, f"{profile.unit}/{profile.code}", profile.pattern, profile.rests_on_sunday, day
-    )
+    shifts = shifts_of(profile, day)
     found: list[Record] = []
     for shift in shifts:
         spans = [("shift", shift.start, shift.end), *(("break", start, end) for start, end in shift.breaks)]
@@ -232,9 +228,6 @@ def _calendar(profile: Profile, day: int) -> list[Record]:
 
 
 def _orders(profile: Profile, day: int) -> list[Record]:
-    shifts = shifts_of(
-        profile.seed, f"{profile.unit}/{profile.code}", profile.pattern, profile.rests_on_sunday, day
-    )
     return [
         {
             "order_id": order.order_id,
@@ -245,5 +238,5 @@ def _orders(profile: Profile, day: int) -> list[Record]:
             "start": rfc3339(order.start),
             "end": rfc3339(order.end),
         }
-        for order in orders_of(profile.seed, profile.unit, profile.code, shifts, day, profile.pri_s)
+        for order in orders_of(profile, shifts_of(profile, day), day)
     ]

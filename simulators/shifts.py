@@ -11,6 +11,8 @@ from datetime import date, timedelta
 from random import Random
 from typing import Final
 
+from simulators.profile import Profile
+
 DAY_MS: Final = 86_400_000
 MINUTE_MS: Final = 60_000
 
@@ -65,14 +67,15 @@ def local_date(day: int) -> date:
     return date(1970, 1, 1) + timedelta(days=day)
 
 
-def shifts_of(seed: int, machine: str, pattern: str, rests_on_sunday: bool, day: int) -> list[Shift]:
+def shifts_of(profile: Profile, day: int) -> list[Shift]:
     """The shifts of a production day; none on a day of rest."""
-    if rests_on_sunday and local_date(day).weekday() == 6:
+    if profile.rests_on_sunday and local_date(day).weekday() == 6:
         return []
+    machine = f"{profile.unit}/{profile.code}"
     origin = day * DAY_MS
     shifts = []
-    for number, (start, end, breaks) in enumerate(_PATTERNS[pattern]):
-        random = Random(f"{seed}/{machine}/{day}/{number}/downtime")
+    for number, (start, end, breaks) in enumerate(_PATTERNS[profile.pattern]):
+        random = Random(f"{profile.seed}/{machine}/{day}/{number}/downtime")
         planned = None
         if random.random() < _PLANNED_DOWNTIME_SHARE:
             # ends before the first break, so that no minute is taken off twice
@@ -97,20 +100,19 @@ def product_of(seed: int, machine: str, day: int, shift: int, products: int) -> 
     return block
 
 
-def orders_of(
-    seed: int, unit: str, machine: str, shifts: list[Shift], day: int, pri_by_product: tuple[float, ...]
-) -> list[Order]:
+def orders_of(profile: Profile, shifts: list[Shift], day: int) -> list[Order]:
     """One order for each shift; bounds are the shift's. ``setup``: the product differs from the shift before."""
     orders = []
-    products = len(pri_by_product)
-    before = product_of(seed, f"{unit}/{machine}", day - 1, 0, products)
+    name = f"{profile.unit}/{profile.code}"
+    products = len(profile.pri_s)
+    before = product_of(profile.seed, name, day - 1, 0, products)
     for number, shift in enumerate(shifts):
-        product = product_of(seed, f"{unit}/{machine}", day, number, products)
-        pri = pri_by_product[product]
+        product = product_of(profile.seed, name, day, number, products)
+        pri = profile.pri_s[product]
         busy_s = sum(end - start for start, end in shift.busy()) / 1000
         orders.append(
             Order(
-                order_id=f"{machine}-{local_date(day):%Y%m%d}-{number + 1}",
+                order_id=f"{profile.code}-{local_date(day):%Y%m%d}-{number + 1}",
                 product=product,
                 pri_s=pri,
                 planned_quantity=max(1, round(busy_s * 0.85 / pri)),

@@ -179,9 +179,9 @@ class Machine:
         values = (
             process.rest
             + (process.run - process.rest) * level
-            + noise * process.spread * (0.15 + 0.85 * level)
+            + noise * (process.spread * (0.15 + 0.85 * level))
         )
-        return np.round(np.clip(values, process.low, process.high), 3)
+        return np.clip(values, process.low, process.high).round(3)
 
 
 def _noise(ts: Ints, salt: int) -> Floats:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -70,8 +69,8 @@ def _spent(day: MachineDay, kind: int, edges: Ints) -> list[float]:
     return spent
 
 
-def write_day(folder: Path, day: int, machines: Iterable[Machine], first: int = 0, end: int = 24) -> int:
-    """Write (replace) the hours [first, end) of a production day as CSV; returns the rows written.
+def write_day(folder: Path, day: int, machines: Iterable[Machine], hours: range) -> int:
+    """Write (replace) these hours of a production day as CSV; returns the rows written.
 
     The file is named for the UTC day; ``hour`` is the hour's start, RFC 3339 UTC.
     """
@@ -81,12 +80,13 @@ def write_day(folder: Path, day: int, machines: Iterable[Machine], first: int = 
     name = local_date(day).isoformat()
     count = 0
     for machine in machines:
-        for hour, row in list(enumerate(hours_of(machine.day(day))))[first:end]:
-            writer.writerow((machine.profile.unit, machine.code, f"{name}T{hour:02d}:00:00Z", *row))
+        rows = hours_of(machine.day(day))
+        for hour in hours:
+            writer.writerow((machine.profile.unit, machine.code, f"{name}T{hour:02d}:00:00Z", *rows[hour]))
             count += 1
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{name}.csv"
     partial = target.with_suffix(".tmp")
     partial.write_text(buffer.getvalue(), encoding="utf-8")
-    os.replace(partial, target)
+    partial.replace(target)
     return count
