@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -96,6 +97,14 @@ class Connectors(_Section):
     )
 
 
+def _zone_exists(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"no such time zone: {name}") from error
+    return name
+
+
 class Dashboard(_Section):
     """The pages."""
 
@@ -112,6 +121,9 @@ class Dashboard(_Section):
     )
     session_hours: float = Field(
         12, gt=0, le=24 * 30, description="会话时长（小时）| a login ends after this many hours"
+    )
+    zone: Annotated[str, AfterValidator(_zone_exists)] = Field(
+        "Asia/Shanghai", description="显示时区 | time zone in which the pages show times"
     )
     secure_cookie: bool = Field(
         False, description="仅 HTTPS 发送会话 | send the session cookie over HTTPS only"

@@ -1,0 +1,5 @@
+"""`python -m qunce` is `qunce`."""
+
+from qunce.cli import main
+
+main()

@@ -1,0 +1,191 @@
+"""The command line. Imports of the rooms are inside the commands, so that `qunce --help` is quick."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from qunce.settings import Settings, SettingsError, default_data_dir, load
+
+app = typer.Typer(
+    name="qunce",
+    help="群策：产业集群数字化转型试点的实时监管平台 | live supervision of industrial-cluster pilots",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+db = typer.Typer(help="数据库 | the database", no_args_is_help=True)
+app.add_typer(db, name="db")
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="设置文件 | settings file (TOML); see docs/settings.md")
+]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="数据目录 | data directory; default below the user's data home"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="输出 JSON | as JSON")]
+
+
+def main() -> None:
+    """Entry point: settings errors end with exit code 2 and no traceback."""
+    try:
+        app()
+    except SettingsError as error:
+        for problem in error.problems:
+            print(f"设置错误 | settings: {problem}", file=sys.stderr)  # noqa: T201 before any log exists
+        sys.exit(2)
+
+
+def _settings(config: Path | None, data_dir: Path | None, *, generated: bool = True) -> Settings:
+    from qunce.logging import configure
+
+    settings = load(config, data_dir, generated=generated)
+    configure(settings.logging)
+    return settings
+
+
+@app.command()
+def demo(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="清空重来 | delete the demo's data and begin anew")
+    ] = False,
+    history: Annotated[
+        str, typer.Option(help="回填多久的历史，如 14d、6h | how much of the past to fill; 0 for none")
+    ] = "14d",
+    faults: Annotated[
+        str,
+        typer.Option(
+            help="模拟故障：none、all 或逗号分隔 | simulated faults: none, all, or a comma-separated list"
+        ),
+    ] = "none",
+    seed: Annotated[int, typer.Option(help="模拟省份的种子 | seed of the simulated province")] = 7,
+    speed: Annotated[
+        float, typer.Option(help="模拟时间倍速 | how fast simulated time runs until it is now", min=1)
+    ] = 1,
+    exit_after: Annotated[
+        float | None,
+        typer.Option(help="就绪后运行多少秒即停止 | stop this many seconds after being ready", min=0),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="把运行结果写成 JSON | write an account of the run as JSON")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="网页端口 | port of the pages and the interface", min=1, max=65535)
+    ] = None,
+) -> None:
+    """一条命令启动全平台与模拟省份 | the whole platform with a simulated province, on this machine only."""
+    from qunce.demo.ground import Refused
+    from qunce.demo.parts import SimulatorOptions
+    from qunce.demo.run import Demo, DemoOptions
+    from qunce.supervisor import InUse
+
+    settings = _settings(config, data_dir, generated=False)
+    logging.getLogger("qunce").setLevel(max(logging.WARNING, logging.getLogger().level))
+    if port is not None:
+        settings = settings.model_copy(update={"api": settings.api.model_copy(update={"port": port})})
+    options = DemoOptions(fresh, seed, SimulatorOptions(history, faults, speed), exit_after, report)
+    try:
+        code = Demo(settings, options).run()
+    except (Refused, InUse) as error:
+        print(f"qunce demo: {error}", file=sys.stderr)  # noqa: T201
+        code = 2
+    raise typer.Exit(code)
+
+
+@app.command()
+def up(
+    roles: Annotated[
+        str,
+        typer.Option(
+            help="在此进程中运行的角色 | roles of this process: api,writer,connectors,metrics,dashboard"
+        ),
+    ] = "api,writer,connectors,metrics,dashboard",
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """在前台运行所给角色 | run the given roles in the foreground until Ctrl-C."""
+    from qunce.roles import parse, run
+
+    settings = _settings(config, data_dir)
+    try:
+        wanted = parse(roles)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--roles") from None
+    raise typer.Exit(run(settings, wanted))
+
+
+@app.command()
+def status(as_json: JsonOption = False, config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
+    """各部分的状态 | what runs, and what each part says of itself; exit code 1 if something is not well."""
+    from qunce.status import gather, show
+
+    found = gather(_settings(config, data_dir))
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False, indent=1, default=str))
+    else:
+        show(found, Console())
+    raise typer.Exit(0 if found["well"] else 1)
+
+
+@app.command()
+def check(as_json: JsonOption = False, config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
+    """检查设置与每个后端 | are the settings right and is every back end reachable?; exit code 1 if not."""
+    from qunce.checks import run_checks
+
+    checks = run_checks(_settings(config, data_dir))
+    if as_json:
+        typer.echo(json.dumps([check._asdict() for check in checks], ensure_ascii=False, indent=1))
+    else:
+        table = Table(title="群策检查 | qunce check")
+        for column in ("", "对象 what", "地址 target", "毫秒 ms", "说明 detail"):
+            table.add_column(column, overflow="fold")
+        for one in checks:
+            sign = "[green]✓[/green]" if one.ok else "[red]✗[/red]"
+            table.add_row(sign, one.name, one.target, f"{one.milliseconds:.0f}", one.detail)
+        Console().print(table)
+    raise typer.Exit(0 if all(one.ok for one in checks) else 1)
+
+
+@app.command()
+def verify(as_json: JsonOption = False, config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
+    """逐源对账：发送 = 入库 + 重复 + 隔离 + 在途 | does every source's account balance?; exit code 1 if not."""
+    from qunce.verify import run
+
+    raise typer.Exit(run(_settings(config, data_dir), as_json=as_json))
+
+
+@app.command()
+def version() -> None:
+    """版本 | the version."""
+    typer.echo(f"qunce {installed('qunce')} (Python {sys.version.split()[0]})")
+
+
+@db.command()
+def migrate(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
+    """升级数据库结构 | bring the database's schema up to date."""
+    from qunce.roles import needed
+    from store.database import connect
+    from store.layout import current
+    from store.migrate import migrate as apply
+
+    settings = _settings(config, data_dir)
+    with connect(needed(settings, "database.dsn"), application="migrate") as conn:
+        applied: list[Any] = apply(conn)
+        layout = current(conn)
+    for name in applied:
+        typer.echo(f"已应用 applied {name}")
+    typer.echo(f"数据库结构为最新 | the schema is up to date; layout {layout}")
+
+
+__all__ = ["app", "default_data_dir", "main"]

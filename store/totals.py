@@ -1,0 +1,58 @@
+"""Totals over everything: for the account of a run, not for pages."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from store.accounts import BUCKET_BASE_S, BUCKET_GROWTH
+from store.database import Connection
+
+
+class ProtocolTotal(NamedTuple):
+    """Rows of all sources of one protocol (the source key's part before the colon)."""
+
+    protocol: str
+    stored: int
+    duplicates: int
+    quarantined: int
+
+
+def by_protocol(conn: Connection) -> list[ProtocolTotal]:
+    """The ledger, added up by protocol."""
+    rows = conn.execute(
+        "SELECT split_part(s.key, ':', 1), sum(l.stored)::bigint, sum(l.duplicates)::bigint,"
+        " sum(l.quarantined)::bigint"
+        " FROM ingest_ledger l JOIN source s USING (source_id) GROUP BY 1 ORDER BY 1"
+    )
+    return [ProtocolTotal(*row) for row in rows]
+
+
+def indicator_counts(conn: Connection) -> dict[str, int]:
+    """Indicator code → current values (not superseded, not without a value)."""
+    rows = conn.execute(
+        "SELECT code, count(*) FROM indicator_value"
+        " WHERE superseded_at IS NULL AND value IS NOT NULL GROUP BY code ORDER BY code"
+    )
+    return dict(rows.fetchall())
+
+
+def latency_quantile_s(conn: Connection, since: datetime, quantile: float = 0.95) -> float | None:
+    """Seconds from source time to stored, of live readings received since then; None without any.
+
+    Interpolated within the histogram's bucket (10 % wide); the slot (5 min) that holds `since` counts whole.
+    """
+    rows = conn.execute(
+        "SELECT bucket, sum(n)::bigint FROM latency_bucket"
+        " WHERE slot > %s - interval '5 minutes' GROUP BY bucket ORDER BY bucket",
+        (since,),
+    ).fetchall()
+    wanted = quantile * sum(n for _, n in rows)
+    passed = 0
+    for bucket, n in rows:
+        if passed + n >= wanted:
+            low = BUCKET_BASE_S * BUCKET_GROWTH**bucket if bucket > 0 else 0.0
+            high = BUCKET_BASE_S * BUCKET_GROWTH ** (bucket + 1)
+            return float(low + (high - low) * (wanted - passed) / n)
+        passed += n
+    return None
