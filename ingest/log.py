@@ -219,20 +219,6 @@ class Reader:
         self._subscription = None
 
 
-async def pending_rows(
-    log: Log, lane: Lane, positions: dict[int, int], limit: int = 100_000
-) -> dict[str, int]:
-    """Rows appended but not yet stored, by unit; reads at most `limit` message headers. Raises LogUnavailable."""
-    counts: dict[str, int] = {}
-    reader = log.read(lane, positions)
-    read = 0
-    while read < limit and (entries := await reader.next(256, 0.5)):
-        read += len(entries)
-        for entry in entries:
-            counts[entry.unit] = counts.get(entry.unit, 0) + (entry.rows if entry.kind == "batch" else 0)
-    return counts
-
-
 def all_partitions() -> Iterable[int]:
     """Every partition of the log."""
     return range(PARTITIONS)

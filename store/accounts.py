@@ -40,18 +40,24 @@ class SourceAccount:
     last_source_ts: datetime | None
 
 
-class Counted(NamedTuple):
-    """Rows actually found in the tables."""
+class UnitRows(NamedTuple):
+    """Rows of one unit actually found in the tables; stored = measurements + events + revisions."""
 
+    unit: str
     measurements: int
     events: int
     revisions: int
+
+
+class SourceHeld(NamedTuple):
+    """Rows of one source actually found in the quarantine."""
+
+    unit: str
+    source: str
     quarantined: int
 
 
-def book(
-    conn: Connection, rows: Rows, verdicts: Verdicts, refused: list[Refused], now_us: int
-) -> None:
+def book(conn: Connection, rows: Rows, verdicts: Verdicts, refused: list[Refused], now_us: int) -> None:
     """Account for one group of rows and refusals, just stored in this transaction."""
     _book_ledger(conn, rows, verdicts, refused)
     _book_supply(conn, rows, verdicts, refused)
@@ -197,18 +203,31 @@ def source_accounts(conn: Connection) -> list[SourceAccount]:
     return [SourceAccount(*row) for row in rows]
 
 
-def count_rows(conn: Connection) -> Counted:
+def count_rows(conn: Connection) -> list[UnitRows]:
     """Count what is really in the tables: an audit that reads them whole, never for a page."""
-    row = conn.execute(
-        "SELECT (SELECT count(*) FROM measurement), (SELECT count(*) FROM event),"
-        " (SELECT count(*) FROM measurement_revision), (SELECT count(*) FROM quarantine)"
-    ).fetchone()
-    assert row is not None
-    return Counted(*row)
+    rows = conn.execute(
+        "SELECT u.code, coalesce(sum(m.n), 0)::bigint, coalesce(sum(e.n), 0)::bigint,"
+        " coalesce(sum(r.n), 0)::bigint"
+        " FROM lead_unit u LEFT JOIN tag t USING (unit_id)"
+        " LEFT JOIN (SELECT tag_id, count(*) AS n FROM measurement GROUP BY tag_id) m USING (tag_id)"
+        " LEFT JOIN (SELECT tag_id, count(*) AS n FROM event GROUP BY tag_id) e USING (tag_id)"
+        " LEFT JOIN (SELECT tag_id, count(*) AS n FROM measurement_revision GROUP BY tag_id) r USING (tag_id)"
+        " GROUP BY u.code ORDER BY u.code"
+    )
+    return [UnitRows(*row) for row in rows]
+
+
+def count_held(conn: Connection) -> list[SourceHeld]:
+    """Count refused readings in the quarantine; refused dataset records are no readings."""
+    rows = conn.execute(
+        "SELECT u.code, s.key, count(q.quarantine_id) FROM source s JOIN lead_unit u USING (unit_id)"
+        " LEFT JOIN quarantine q ON q.source_id = s.source_id"
+        "   AND NOT EXISTS (SELECT FROM submission b WHERE b.batch = q.batch)"
+        " GROUP BY u.code, s.key ORDER BY u.code, s.key"
+    )
+    return [SourceHeld(*row) for row in rows]
 
 
 def drop_old_arrivals(conn: Connection) -> int:
     """Delete arrival slots older than two days; returns how many."""
-    return conn.execute(
-        "DELETE FROM arrival WHERE slot < %s", (datetime.now(UTC) - ARRIVAL_KEPT,)
-    ).rowcount
+    return conn.execute("DELETE FROM arrival WHERE slot < %s", (datetime.now(UTC) - ARRIVAL_KEPT,)).rowcount

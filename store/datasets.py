@@ -144,7 +144,9 @@ class Submission:
     errors: list[dict[str, Any]]
 
 
-def problems(conn: Connection, unit_id: int, dataset: str, records: Sequence[dict[str, Any]]) -> list[Problem]:
+def problems(
+    conn: Connection, unit_id: int, dataset: str, records: Sequence[dict[str, Any]]
+) -> list[Problem]:
     """Records that refer to what is not registered, or would change a tag's type."""
     found: dict[int, Problem] = {}
     for field, query in _KNOWN.items():
@@ -205,10 +207,13 @@ def apply(
         before[key] = (revision + 1, record)
         revisions.append((key, revision + 1, record))
     if revisions:
-        with conn.cursor() as cursor, cursor.copy(
-            "COPY dataset_revision (unit_id, dataset, natural_key, revision, record, batch, received_at)"
-            " FROM STDIN"
-        ) as copy:
+        with (
+            conn.cursor() as cursor,
+            cursor.copy(
+                "COPY dataset_revision (unit_id, dataset, natural_key, revision, record, batch, received_at)"
+                " FROM STDIN"
+            ) as copy,
+        ):
             for key, revision, record in revisions:
                 copy.write_row(
                     (unit_id, dataset, key, revision, Jsonb(record), batch, moment(received_at_us))

@@ -44,7 +44,9 @@ def apply_layout(conn: Connection) -> Layout:
     text: LiteralString = (files("store") / "layouts" / f"{layout}.sql").read_text("utf-8")
     with conn.transaction():
         conn.execute(text)
-        conn.execute("CREATE TABLE layout (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())")
+        conn.execute(
+            "CREATE TABLE layout (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
         conn.execute("INSERT INTO layout (name) VALUES (%s)", (layout,))
     return layout
 

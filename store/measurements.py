@@ -80,9 +80,10 @@ def _write_numbers(conn: Connection, rows: Rows, batches: Sequence[str]) -> Verd
     verdicts = np.zeros(len(rows), np.int8)
     fresh = ~np.isin(rows.tag_id, met)
     if fresh.any():
-        with conn.cursor() as cursor, cursor.copy(
-            "COPY measurement (tag_id, ts, value, quality) FROM STDIN (FORMAT binary)"
-        ) as copy:
+        with (
+            conn.cursor() as cursor,
+            cursor.copy("COPY measurement (tag_id, ts, value, quality) FROM STDIN (FORMAT binary)") as copy,
+        ):
             copy.write(measurement_copy(rows if fresh.all() else rows.at(fresh)))
     if not fresh.all():
         verdicts[~fresh] = _merge_numbers(conn, rows.at(~fresh), batches)

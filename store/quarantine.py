@@ -56,10 +56,13 @@ def keep(conn: Connection, refused: list[Refused]) -> None:
     """Put refusals into the quarantine."""
     if not refused:
         return
-    with conn.cursor() as cursor, cursor.copy(
-        "COPY quarantine (unit_id, source_id, batch, place, reason, parameters, tag, ts, original, received_at)"
-        " FROM STDIN"
-    ) as copy:
+    with (
+        conn.cursor() as cursor,
+        cursor.copy(
+            "COPY quarantine (unit_id, source_id, batch, place, reason, parameters, tag, ts, original, received_at)"
+            " FROM STDIN"
+        ) as copy,
+    ):
         for r in refused:
             copy.write_row(
                 (
@@ -82,7 +85,9 @@ def _moment(us: int | None) -> datetime | None:
         return None
 
 
-def held(conn: Connection, *, unit_id: int | None = None, limit: int = 100, before: int | None = None) -> list[Held]:
+def held(
+    conn: Connection, *, unit_id: int | None = None, limit: int = 100, before: int | None = None
+) -> list[Held]:
     """Newest first, at most `limit`; `before` = a quarantine_id to go on from."""
     rows = conn.execute(
         "SELECT q.quarantine_id, coalesce(u.code, ''), coalesce(s.key, ''), q.batch, q.place, q.reason, q.parameters, q.tag, q.ts,"

@@ -121,7 +121,10 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "Check scale and unit, or correct the tag's registered range",
         ),
         "not_finite": Reason(
-            "值不是有限的数", "the value is not a finite number", "请检查采集程序", "Check the acquisition program"
+            "值不是有限的数",
+            "the value is not a finite number",
+            "请检查采集程序",
+            "Check the acquisition program",
         ),
         "bad_quality": Reason(
             "质量标记 {got} 无法识别",
@@ -142,10 +145,16 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "Check the unit code in the connector's configuration",
         ),
         "unknown_dataset": Reason(
-            "没有数据集 {dataset}", "there is no dataset {dataset}", "可用数据集:{known}", "Datasets are: {known}"
+            "没有数据集 {dataset}",
+            "there is no dataset {dataset}",
+            "可用数据集:{known}",
+            "Datasets are: {known}",
         ),
         "invalid_field": Reason(
-            "{field}:{detail}", "{field}: {detail}", "请按接口文档更正该字段", "Correct the field as the interface document says"
+            "{field}:{detail}",
+            "{field}: {detail}",
+            "请按接口文档更正该字段",
+            "Correct the field as the interface document says",
         ),
         "unknown_reference": Reason(
             "{field} 指向未登记的 {got}",

@@ -112,7 +112,9 @@ def unit_tags(conn: Connection, unit_code: str) -> UnitTags | None:
 
 def source_id(conn: Connection, unit_id: int, key: str) -> int:
     """The id of a unit's source, registered at first sight."""
-    row = conn.execute("SELECT source_id FROM source WHERE unit_id = %s AND key = %s", (unit_id, key)).fetchone()
+    row = conn.execute(
+        "SELECT source_id FROM source WHERE unit_id = %s AND key = %s", (unit_id, key)
+    ).fetchone()
     if row is None:
         row = conn.execute(
             "INSERT INTO source (unit_id, key) VALUES (%s, %s)"

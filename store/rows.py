@@ -78,9 +78,7 @@ def concatenate(parts: list[Rows]) -> Rows:
     """All rows of the parts, in their order. Raises ValueError when there is no part."""
     text = None
     if any(part.text is not None for part in parts):
-        text = np.concatenate(
-            [np.full(len(p), None, object) if p.text is None else p.text for p in parts]
-        )
+        text = np.concatenate([np.full(len(p), None, object) if p.text is None else p.text for p in parts])
     return Rows(
         np.concatenate([p.tag_id for p in parts]),
         np.concatenate([p.equipment_id for p in parts]),

@@ -120,7 +120,7 @@ def test_rows_land_once_duplicates_are_counted_corrections_keep_the_old_value(
     storing.store([readings(changed)], "S", "live", {0: 6})
     got = account(conn)
     assert (got.stored, got.corrections) == (1005, 3)
-    assert accounts.count_rows(conn) == (1001, 1, 3, 0)
+    assert accounts.count_rows(conn) == [(UNIT, 1001, 1, 3)]
     latest = conn.execute("SELECT text FROM latest_value JOIN tag USING (tag_id) WHERE name = 'M1.serial'")
     assert latest.fetchone() == ("008",)
     old = conn.execute("SELECT value FROM measurement_revision WHERE text IS NULL ORDER BY value").fetchall()

@@ -1,0 +1,65 @@
+"""What the province's administrator does before anybody can send: register units and pilots, issue keys."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+
+from store import registry
+from store.database import connect
+from store.registry import NewPilot, NewUnit
+
+# The key has 256 random bits, so a costly hash would protect nothing and slow every MQTT connect.
+_BCRYPT_ROUNDS = 6
+
+
+def provision(dsn: str, pilots: Sequence[Mapping[str, Any]], keys_file: Path) -> dict[str, str]:
+    """Register pilots and their lead units; returns unit code → API key.
+
+    A pilot is {code, name_zh, name_en, cluster_code, region_code, stage, started_on, unit: {code,
+    name_zh, name_en, path, uscc}}. Keys are issued once and kept in `keys_file`, readable by its
+    owner only; a unit whose key the file does not hold gets a new one. Repeating changes nothing.
+    """
+    keys: dict[str, str] = json.loads(keys_file.read_text("utf-8")) if keys_file.exists() else {}
+    with connect(dsn, application="provision") as conn:
+        for pilot in pilots:
+            unit = NewUnit(**{field: pilot["unit"][field] for field in NewUnit._fields})
+            registry.register_unit(conn, unit)
+            started_on = date.fromisoformat(str(pilot["started_on"]))
+            fields = {field: pilot[field] for field in NewPilot._fields if field in pilot}
+            registry.register_pilot(
+                conn, NewPilot(**{**fields, "unit_code": unit.code, "started_on": started_on})
+            )
+            known = keys.get(unit.code)
+            if known is None or registry.unit_of_key(conn, known) is None:
+                keys[unit.code] = new_key()
+                registry.add_key(conn, unit.code, keys[unit.code], _mqtt_digest(keys[unit.code]))
+        # The keys must be on disk before the database holds their digests: a digest without its key is useless.
+        _keep(keys_file, keys)
+    return {str(pilot["unit"]["code"]): keys[pilot["unit"]["code"]] for pilot in pilots}
+
+
+def new_key() -> str:
+    """A new API key: 256 random bits."""
+    return f"qk_{secrets.token_urlsafe(32)}"
+
+
+def _mqtt_digest(key: str) -> str:
+    return bcrypt.hashpw(key.encode(), bcrypt.gensalt(_BCRYPT_ROUNDS)).decode()
+
+
+def _keep(path: Path, keys: Mapping[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".new")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(keys, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

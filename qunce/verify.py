@@ -1,0 +1,179 @@
+"""Does it balance? sent = stored + duplicates + quarantined + pending, to the row, per source.
+
+Three accounts that were kept apart are held against each other: what the senders say they sent,
+what the writer booked in the transactions that stored the rows, and what is really in the tables
+and in the log now.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from psycopg import IsolationLevel
+
+from ingest.batch import decode
+from ingest.log import LANES, Lane, Log, all_partitions
+from store import accounts
+from store.database import connect
+
+
+@dataclass(frozen=True, slots=True)
+class SourceBalance:
+    """One source. `sent` is the sender's own count where it keeps one, else what was received.
+
+    in_flight: rows whose acknowledgement the sender had not seen when it wrote its count.
+    redelivered: rows received more often than sent; each must be among the duplicates.
+    """
+
+    unit: str
+    source: str
+    sent: int
+    in_flight: int
+    stored: int
+    duplicates: int
+    corrections: int
+    quarantined: int
+    pending: int
+    redelivered: int
+    balanced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """All sources, and the disagreements between the books and the tables (none when all is well)."""
+
+    sources: list[SourceBalance]
+    disagreements: list[str] = field(default_factory=list)
+
+    @property
+    def balanced(self) -> bool:
+        """True when every source balances and the tables hold what the books say."""
+        return not self.disagreements and all(source.balanced for source in self.sources)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"balanced": self.balanced, **asdict(self)}
+
+
+async def verify(dsn: str, log_url: str, ledger_file: Path | None = None) -> Verification:
+    """Balance every source. `ledger_file`: the senders' own counts, as simulators write them.
+
+    Raises psycopg.Error or LogUnavailable when a back end is away.
+    """
+    sent = _sent(ledger_file)
+    log = await Log.connect(log_url, name="verify")
+    try:
+        with connect(dsn, application="verify") as conn:
+            conn.isolation_level = IsolationLevel.REPEATABLE_READ
+            stored_to = {lane: accounts.positions(conn, log.identity, lane) for lane in LANES}
+            booked = accounts.source_accounts(conn)
+            rows = accounts.count_rows(conn)
+            held = accounts.count_held(conn)
+        pending = await _pending(log, stored_to)
+    finally:
+        await log.close()
+    return balance(booked, rows, held, pending, sent)
+
+
+def balance(
+    booked: list[accounts.SourceAccount],
+    rows: list[accounts.UnitRows],
+    held: list[accounts.SourceHeld],
+    pending: Mapping[tuple[str, str], int],
+    sent: Mapping[str, Mapping[str, Any]],
+) -> Verification:
+    """Hold the accounts against each other; pure. `pending` by (unit, source), `sent` by source."""
+    sources = []
+    by_key = {(a.unit, a.source): a for a in booked}
+    unseen = {key for key in pending if key not in by_key}
+    unheard = [
+        s for s in sent if s not in {source for _, source in by_key} | {source for _, source in unseen}
+    ]
+    for unit, source in [*by_key, *sorted(unseen)]:
+        account = by_key.get((unit, source))
+        sources.append(
+            _balance_source(unit, source, account, pending.get((unit, source), 0), sent.get(source))
+        )
+    sources += [
+        _balance_source("", source, None, 0, sent[source]) for source in unheard if sent[source]["sent"]
+    ]
+    return Verification(sources, _disagreements(booked, rows, held))
+
+
+def _balance_source(
+    unit: str,
+    source: str,
+    account: accounts.SourceAccount | None,
+    pending: int,
+    sent: Mapping[str, Any] | None,
+) -> SourceBalance:
+    stored, duplicates, corrections, quarantined = (
+        (account.stored, account.duplicates, account.corrections, account.quarantined)
+        if account
+        else (0, 0, 0, 0)
+    )
+    arrived = stored + duplicates + quarantined + pending
+    claimed = arrived if sent is None else int(sent["sent"])
+    in_flight = 0 if sent is None else int(sent.get("in_flight", 0))
+    meant_twice = 0 if sent is None else int(sent.get("faults", {}).get("duplicate", 0))
+    redelivered = max(0, arrived - claimed)
+    # More than was sent is no loss, but it must be explained: sent again for want of an
+    # acknowledgement (then it is among the duplicates), or sent but not yet counted as such.
+    explained = max(0, duplicates - meant_twice) + in_flight
+    return SourceBalance(
+        unit=unit,
+        source=source,
+        sent=claimed,
+        in_flight=in_flight,
+        stored=stored,
+        duplicates=duplicates,
+        corrections=corrections,
+        quarantined=quarantined,
+        pending=pending,
+        redelivered=redelivered,
+        balanced=arrived >= claimed and redelivered <= explained,
+    )
+
+
+def _disagreements(
+    booked: list[accounts.SourceAccount], rows: list[accounts.UnitRows], held: list[accounts.SourceHeld]
+) -> list[str]:
+    found = []
+    stored: Counter[str] = Counter()
+    for account in booked:
+        stored[account.unit] += account.stored
+    for unit in rows:
+        counted = unit.measurements + unit.events + unit.revisions
+        if counted != stored[unit.unit]:
+            found.append(f"{unit.unit}: {stored[unit.unit]} rows booked as stored, {counted} in the tables")
+    quarantined = {(a.unit, a.source): a.quarantined for a in booked}
+    for source in held:
+        expected = quarantined.get((source.unit, source.source), 0)
+        if source.quarantined != expected:
+            found.append(
+                f"{source.source}: {expected} rows booked as quarantined, {source.quarantined} in the quarantine"
+            )
+    return found
+
+
+def _sent(ledger_file: Path | None) -> dict[str, dict[str, Any]]:
+    if ledger_file is None or not ledger_file.exists():
+        return {}
+    sources: dict[str, dict[str, Any]] = json.loads(ledger_file.read_text("utf-8"))["sources"]
+    return sources
+
+
+async def _pending(log: Log, stored_to: Mapping[Lane, Mapping[int, int]]) -> Counter[tuple[str, str]]:
+    pending: Counter[tuple[str, str]] = Counter()
+    for lane, stored in stored_to.items():
+        reader = log.read(lane, {p: stored.get(p, 0) for p in all_partitions()})
+        while entries := await reader.next(64, 0.5):
+            for entry in entries:
+                if entry.kind == "batch":
+                    pending[entry.unit, decode(entry.data).source] += entry.rows
+    return pending
