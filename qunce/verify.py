@@ -7,6 +7,7 @@ and in the log now.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -15,11 +16,25 @@ from pathlib import Path
 from typing import Any
 
 from psycopg import IsolationLevel
+from rich.console import Console
+from rich.table import Table
 
 from ingest.batch import decode
 from ingest.log import LANES, Lane, Log, all_partitions
+from qunce.settings import Settings
 from store import accounts
 from store.database import connect
+
+_COLUMNS = (
+    "发送 sent",
+    "入库 stored",
+    "重复 duplicates",
+    "更正 corrections",
+    "隔离 quarantined",
+    "在途 pending",
+    "重投 redelivered",
+    "未确认 in flight",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +73,41 @@ class Verification:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {"balanced": self.balanced, **asdict(self)}
+
+
+def run(settings: Settings, *, as_json: bool) -> int:
+    """`qunce verify`: balance the data directory's sources, print the result; 1 when it does not balance."""
+    from qunce.demo.ground import Ground
+    from qunce.demo.servers import awake
+    from qunce.roles import needed
+
+    with awake(settings):
+        dsn, log_url = needed(settings, "database.dsn"), needed(settings, "log.url")
+        found = asyncio.run(verify(dsn, log_url, Ground(settings.data_dir).simulators / "ledger.json"))
+    if as_json:
+        print(json.dumps(found.as_dict(), ensure_ascii=False, indent=1))  # noqa: T201 the command's output
+    else:
+        _show(found)
+    return 0 if found.balanced else 1
+
+
+def _show(found: Verification) -> None:
+    table = Table(title="逐源对账 | sent = stored + duplicates + quarantined + pending")
+    for column in ("", "来源 source", *_COLUMNS):
+        table.add_column(column, justify="left" if column in ("", "来源 source") else "right", overflow="fold")
+    for source in found.sources:
+        figures = (source.sent, source.stored, source.duplicates, source.corrections, source.quarantined)
+        table.add_row(
+            "[green]✓[/green]" if source.balanced else "[red]✗[/red]",
+            source.source,
+            *(f"{n:,}" for n in (*figures, source.pending, source.redelivered, source.in_flight)),
+        )
+    console = Console()
+    console.print(table)
+    for text in found.disagreements:
+        console.print(f"[red]账实不符 | books and tables differ:[/red] {text}")
+    verdict = "[green]平衡 | balanced[/green]" if found.balanced else "[red]不平衡 | does not balance[/red]"
+    console.print(verdict)
 
 
 async def verify(dsn: str, log_url: str, ledger_file: Path | None = None) -> Verification:

@@ -177,7 +177,7 @@ class Demo:
 
         self._screen.step("登记试点与牵头单位", "registering pilots and lead units")
         dsn, mqtt_url = self._secret(settings.database.dsn), self._secret(settings.mqtt.url)
-        keys = provision(dsn, province)
+        keys = provision(dsn, province["pilots"], self._ground.keys)
         if nats is not None:
             with connect(dsn, application="demo") as conn:
                 nats.write_units(mqtt_digests(conn))
@@ -247,7 +247,7 @@ class Demo:
                     f"{settings.dashboard.user} / {password.get_secret_value() if password else ''}",
                 ),
                 ("", f"({self._ground.login})"),
-                ("开放接口 interface", f"{url}/api/v1  ({url}/api/docs)"),
+                ("开放接口 interface", f"{url}/api/v1  ({url}/api/openapi.json)"),
                 ("数据 data", str(self._ground.root)),
                 ("日志 logs", str(self._ground.logs)),
                 ("用时 took", f"{ready_s:.0f} s"),
