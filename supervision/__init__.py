@@ -1,0 +1,1 @@
+"""Supervision: what needs a person's attention, and what was done about it."""

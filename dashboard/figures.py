@@ -1,0 +1,118 @@
+"""Figures: pure functions from tables to Plotly figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard.geo import City
+from dashboard.theme import ACCENT, DIM, FAINT, FONT, NEUTRAL, SERIES, STATE, SYMBOL, TEMPLATE, TEXT
+
+LAND = "#14253f"
+LAND_WITH_PILOT = "#1d3a5e"
+BORDER = "#34527d"
+PILOT_TRACE = "pilots"
+HALO_TRACE = "halo"
+
+
+def province_map(cities: Sequence[City], pilots: pd.DataFrame, names: bool = True) -> go.Figure:
+    """The province with its pilots.
+
+    `pilots`: columns x, y (map units), label, hover, code, city (str), state (good, warn, bad, stale).
+    Colour and shape of a point both tell the state. No network: cities are filled polygons.
+    """
+    figure = go.Figure(layout={"template": TEMPLATE})
+    with_pilot = set(pilots["city"])
+    for city in cities:
+        figure.add_scatter(
+            x=city.xs, y=city.ys, mode="lines", fill="toself", hoveron="fills", name=city.name,
+            fillcolor=LAND_WITH_PILOT if city.code in with_pilot else LAND,
+            line={"color": BORDER, "width": 1}, hoverinfo="skip",
+        )  # fmt: skip
+    figure.add_scatter(
+        x=[c.x for c in cities], y=[c.y for c in cities], mode="text" if names else "none",
+        text=[c.name.removesuffix("市") for c in cities], textfont={"size": 11, "color": FAINT, "family": FONT},
+        textposition="bottom center", hoverinfo="skip",
+    )  # fmt: skip
+    marks = pilot_marks(pilots)
+    figure.add_scatter(
+        x=pilots["x"], y=pilots["y"], mode="markers", name=HALO_TRACE, hoverinfo="skip",
+        marker={"size": 30, "color": marks["color"], "opacity": 0.20, "line": {"width": 0}},
+    )  # fmt: skip
+    figure.add_scatter(
+        x=pilots["x"], y=pilots["y"], mode="markers+text", name=PILOT_TRACE, text=pilots["label"],
+        textposition="top center", textfont={"size": 13, "color": TEXT, "family": FONT},
+        customdata=pilots["code"], hovertext=pilots["hover"], hoverinfo="text",
+        marker={"size": 13, "color": marks["color"], "symbol": marks["symbol"],
+                "line": {"color": "#0a1424", "width": 1.5}},
+    )  # fmt: skip
+    figure.update_xaxes(visible=False, fixedrange=True)
+    figure.update_yaxes(visible=False, fixedrange=True, scaleanchor="x", scaleratio=1)
+    figure.update_layout(hovermode="closest", dragmode=False, margin={"l": 0, "r": 0, "t": 0, "b": 0})
+    return figure
+
+
+def pilot_marks(pilots: pd.DataFrame) -> dict[str, list[str]]:
+    """Colour and symbol of each pilot's point, in the order of the rows."""
+    states = [str(s) for s in pilots["state"]]
+    return {"color": [STATE[s] for s in states], "symbol": [SYMBOL[s] for s in states]}
+
+
+def data_rate(rates: pd.DataFrame, labels: dict[str, str], unit: str) -> go.Figure:
+    """Rows per second by protocol, stacked. `rates`: index local time, a column a protocol."""
+    figure = go.Figure(layout={"template": TEMPLATE})
+    for index, protocol in enumerate(rates.columns):
+        color = SERIES[index % len(SERIES)]
+        figure.add_scatter(
+            x=rates.index, y=rates[protocol], name=labels.get(str(protocol), str(protocol)), stackgroup="all",
+            mode="lines", line={"width": 1, "color": color, "shape": "hv"}, fillcolor=_clear(color, 0.35),
+            hovertemplate="%{y:,.1f} " + unit,
+        )  # fmt: skip
+    figure.update_layout(showlegend=True, hovermode="x unified", margin={"l": 4, "r": 8, "t": 22, "b": 4})
+    figure.update_xaxes(tickformat="%H:%M", nticks=7, hoverformat="%H:%M:%S", fixedrange=True)
+    figure.update_yaxes(rangemode="tozero", nticks=4, fixedrange=True)
+    return figure
+
+
+def trend(points: pd.DataFrame, *, ratio: bool, unit: str, stale: bool = False) -> go.Figure:
+    """One indicator over time. `points`: columns at (local time), value (NaN = no value: a gap in the line)."""
+    color = DIM if stale else NEUTRAL
+    figure = go.Figure(layout={"template": TEMPLATE})
+    values = points["value"] * 100 if ratio else points["value"]
+    figure.add_scatter(
+        x=points["at"], y=values, mode="lines", connectgaps=False,
+        line={"color": color, "width": 1.8}, fill="tozeroy", fillcolor=_clear(color, 0.10),
+        hovertemplate="%{x|%m-%d %H:%M}  %{y:,.1f} " + unit + "<extra></extra>",
+    )  # fmt: skip
+    last = points.assign(value=values).dropna(subset=["value"]).tail(1)
+    figure.add_scatter(
+        x=last["at"], y=last["value"], mode="markers", hoverinfo="skip", marker={"size": 6, "color": ACCENT}
+    )
+    figure.update_layout(margin={"l": 2, "r": 6, "t": 6, "b": 2}, hovermode="closest")
+    figure.update_xaxes(nticks=4, tickformat="%m-%d" if _days(points) > 2.5 else "%H:%M", showgrid=False, fixedrange=True)
+    low, high = _range(values)
+    figure.update_yaxes(nticks=4, range=[low, high], fixedrange=True)
+    return figure
+
+
+def _range(values: pd.Series) -> tuple[float, float]:
+    # The curve's own range with air round it; a baseline of zero would press every ratio flat.
+    known = values.dropna()
+    if known.empty:
+        return 0.0, 1.0
+    low, high = float(known.min()), float(known.max())
+    air = max((high - low) * 0.18, abs(high) * 0.02, 1e-6)
+    return max(0.0, low - air) if low >= 0 else low - air, high + air
+
+
+def _days(points: pd.DataFrame) -> float:
+    if len(points) < 2:
+        return 0.0
+    return float((points["at"].iloc[-1] - points["at"].iloc[0]).total_seconds()) / 86400
+
+
+def _clear(color: str, opacity: float) -> str:
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"

@@ -1,0 +1,77 @@
+"""Numbers, times and units as people read them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from dashboard.texts import Language, text, text_or
+
+NOTHING = "—"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A number ready to be shown: digits and the unit beside them."""
+
+    digits: str
+    unit: str
+
+
+def reading(language: Language, value: float | None, unit: str) -> Reading:
+    """Show a value of the indicator catalogue's `unit`; ratios (unit %) come as fractions of 1."""
+    label = text_or(language, f"unit.{unit}", unit)
+    if value is None or not math.isfinite(value):
+        return Reading(NOTHING, label)
+    if unit == "%":
+        return Reading(f"{value * 100:.1f}", "%")
+    if unit == "s":
+        return Reading(f"{value:,.2f}" if abs(value) < 10 else f"{value:,.0f}", label)
+    scaled, scale = _scaled(language, value)
+    if scale:
+        return Reading(f"{scaled:,.2f}" if abs(scaled) < 100 else f"{scaled:,.1f}", f"{scale}{label}")
+    whole = float(value).is_integer() or abs(value) >= 1000
+    return Reading(f"{value:,.0f}" if whole else f"{value:,.1f}", label)
+
+
+def _scaled(language: Language, value: float) -> tuple[float, str]:
+    size = abs(value)
+    steps = ((1e8, "scale.1e8"), (1e5, "scale.1e4")) if language == "zh" else ((1e9, "scale.1e9"), (1e6, "scale.1e6"))
+    divisors = {"scale.1e8": 1e8, "scale.1e4": 1e4, "scale.1e9": 1e9, "scale.1e6": 1e6}
+    for least, key in steps:
+        if size >= least:
+            return value / divisors[key], text(language, key)
+    return value, ""
+
+
+def count(value: float) -> str:
+    """A whole number with thousands separators."""
+    return f"{value:,.0f}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A fraction of 1 as per cent."""
+    return NOTHING if value is None else f"{value * 100:.{digits}f}%"
+
+
+def duration(language: Language, seconds: float) -> str:
+    """A length of time in its two largest fitting units at most: 45 秒, 12 分钟, 3 小时, 2 天."""
+    size = max(0.0, seconds)
+    if size < 10:
+        return text(language, "duration.s", n=f"{size:.1f}" if size % 1 else f"{size:.0f}")
+    for key, least, step in (("s", 0, 1), ("min", 120, 60), ("h", 7200, 3600), ("d", 172800, 86400)):
+        if size >= least:
+            chosen, unit = key, step
+    return text(language, f"duration.{chosen}", n=f"{size / unit:.0f}")
+
+
+def moment(at: datetime | None, zone: str, pattern: str = "%m-%d %H:%M") -> str:
+    """A time on the clock of `zone`."""
+    return NOTHING if at is None else at.astimezone(ZoneInfo(zone)).strftime(pattern)
+
+
+def day(on: date | None) -> str:
+    """A day, ISO 8601."""
+    return NOTHING if on is None else on.isoformat()

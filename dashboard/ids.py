@@ -1,0 +1,38 @@
+"""Every component id of the pages, in one place."""
+
+from __future__ import annotations
+
+URL = "url"
+TICK = "tick"
+LANGUAGE = "language"
+ZONE = "zone"
+PAGE = "page"
+SHELL = "shell"
+BANNER = "banner"
+NAV = "nav"
+
+OVERVIEW_HEADLINES = "overview-headlines"
+OVERVIEW_MAP = "overview-map"
+OVERVIEW_RANKING = "overview-ranking"
+OVERVIEW_RANK_BY = "overview-rank-by"
+OVERVIEW_RATE = "overview-rate"
+OVERVIEW_RATE_NOW = "overview-rate-now"
+OVERVIEW_PROBLEMS = "overview-problems"
+OVERVIEW_PROBLEM_COUNT = "overview-problem-count"
+
+CLUSTER_CODE = "cluster-code"
+CLUSTER_HEAD = "cluster-head"
+CLUSTER_FIGURES = "cluster-figures"
+CLUSTER_TREND = "cluster-trend"
+CLUSTER_TREND_PERIOD = "cluster-trend-period"
+CLUSTER_MILESTONES = "cluster-milestones"
+CLUSTER_EQUIPMENT = "cluster-equipment"
+CLUSTER_EQUIPMENT_SUMMARY = "cluster-equipment-summary"
+CLUSTER_ENTERPRISES = "cluster-enterprises"
+CLUSTER_PROBLEMS = "cluster-problems"
+
+SUPPLY_TOTALS = "supply-totals"
+SUPPLY_TABLE = "supply-table"
+SUPPLY_REASONS = "supply-reasons"
+SUPPLY_REFUSALS = "supply-refusals"
+SUPPLY_UNIT = "supply-unit"

@@ -1,0 +1,47 @@
+"""The pages, in one list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from dash import Dash
+from dash.development.base_component import Component
+
+from dashboard.snapshot import Snapshot
+from dashboard.texts import Language
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a page is drawn from: the snapshot, who reads it, and what the address asks for."""
+
+    snapshot: Snapshot
+    language: Language
+    zone: str
+    query: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page: its path (`<name>` is a variable), the text key of its title, its layout and callbacks."""
+
+    path: str
+    title: str
+    layout: Callable[..., Component]
+    register: Callable[[Dash, Callable[[], Snapshot], Callable[[str], None]], None]
+    in_navigation: bool = True
+
+    def match(self, pathname: str) -> Mapping[str, str] | None:
+        """The variables of a path that leads here; None if it does not."""
+        pattern = re.sub(r"<(\w+)>", r"(?P<\1>[^/]+)", self.path)
+        found = re.fullmatch(pattern + "/?", pathname)
+        return None if found is None else found.groupdict()
+
+
+def pages() -> tuple[Page, ...]:
+    """Every page of the dashboard, in the order of the navigation."""
+    from dashboard.pages import cluster, overview, supply  # they import View and Page from here
+
+    return (overview.PAGE, supply.PAGE, cluster.PAGE)

@@ -1,0 +1,272 @@
+"""数据供给: what every unit delivers, how late, how complete, and what was refused and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash.development.base_component import Component
+
+from dashboard import ids
+from dashboard.blocks import age, empty, headline, panel
+from dashboard.format import NOTHING, Reading, count, moment, percent, reading
+from dashboard.indicators import UNIT_RATES, name_of, unit_of
+from dashboard.pages import Page, View
+from dashboard.snapshot import Picture, Snapshot, pick
+from dashboard.texts import Language, either, language_of, text, text_or
+from store.reasons import REASONS
+from store.supply import Refusal, Supply
+
+LISTED = 40
+ROW_STALE_S = 90
+
+
+def layout(view: View) -> Component:
+    """The whole page; `?unit=<code>` narrows the refused rows to one unit."""
+    lang, unit = view.language, view.query.get("unit", "")
+    return html.Div(
+        [
+            dcc.Store(id=ids.SUPPLY_UNIT, data=unit),
+            html.Div(totals(view), id=ids.SUPPLY_TOTALS, className="headlines is-6"),
+            panel(
+                text(lang, "supply.sources"),
+                html.Div(table(view, unit), id=ids.SUPPLY_TABLE, className="table-wrap"),
+                name="area-sources",
+            ),
+            panel(
+                text(lang, "supply.reasons"),
+                html.Div(reasons(view, unit), id=ids.SUPPLY_REASONS, className="fill scroll"),
+                name="area-reasons",
+            ),
+            panel(
+                text(lang, "supply.refusals"),
+                html.Div(refusals(view, unit), id=ids.SUPPLY_REFUSALS, className="fill scroll"),
+                aside=dcc.Link(text(lang, "supply.all_units"), href="/supply", className="chip") if unit else None,
+                name="area-refusals",
+            ),
+        ],
+        className="page-supply",
+    )
+
+
+def totals(view: View) -> list[Component]:
+    """The account of all sources: received = stored + duplicates + quarantined."""
+    lang, picture = view.language, view.snapshot.picture
+    if picture is None:
+        return [empty(text(lang, "empty.starting"))]
+    sums = {
+        "received": sum(s.received for s in picture.supplies),
+        "stored": sum(s.stored for s in picture.supplies),
+        "duplicates": sum(s.duplicates for s in picture.supplies),
+        "corrections": sum(s.corrections for s in picture.supplies),
+        "quarantined": sum(s.quarantined for s in picture.supplies),
+    }
+    last = max((s.last_received_at for s in picture.supplies if s.last_received_at), default=None)
+    sources = headline(
+        text(lang, "supply.total.sources"), Reading(count(len(picture.supplies)), text(lang, "unit.sources")),
+        text(lang, "period.now"), picture.read_at, 15,
+    )  # fmt: skip
+    return [sources] + [
+        headline(text(lang, f"supply.total.{key}"), reading(lang, value, "rows"), text(lang, "period.ever"), last, ROW_STALE_S)
+        for key, value in sums.items()
+    ]
+
+
+def table(view: View, unit: str) -> Component:
+    """One row a source."""
+    lang, picture = view.language, view.snapshot.picture
+    if picture is None or not picture.supplies:
+        return empty(text(lang, "empty.sources"))
+    columns = [
+        (text(lang, "column.unit"), ""),
+        (text(lang, "column.source"), ""),
+        (text(lang, "column.status"), ""),
+        (text(lang, "column.last"), "num"),
+        (name_of(lang, "dq.latency_p95"), "num"),
+        *((name_of(lang, code), "num") for code in UNIT_RATES),
+        (text(lang, "supply.total.received"), "num"),
+        (text(lang, "supply.total.stored"), "num"),
+        (text(lang, "supply.total.duplicates"), "num"),
+        (text(lang, "supply.total.quarantined"), "num"),
+    ]
+    return html.Table(
+        [
+            html.Thead(html.Tr([html.Th(name, scope="col", className=kind) for name, kind in columns])),
+            html.Tbody([_row(lang, picture, s, unit) for s in picture.supplies]),
+        ],
+        className="table",
+    )
+
+
+def _row(lang: Language, picture: Picture, source: Supply, unit: str) -> Component:
+    pilot = next((p for p in picture.pilots if p.unit_id == source.unit_id), None)
+    found = [p for p in picture.problems if p.unit_code == source.unit_code and p.evidence.get("source") == source.key]
+    state = "stale" if source.last_received_at is None else found[0].severity if found else "good"
+    status = text(lang, f"problem.{found[0].kind}.title") if found else text(lang, f"severity.{state}")
+    p95 = pick(picture.by_source, source.source_id, "dq.latency_p95", ("now", "hour", "day"))
+    delay = reading(lang, p95.value if p95 else None, unit_of("dq.latency_p95"))
+    protocol = source.key.partition(":")[0]
+    rates = []
+    for code in UNIT_RATES:
+        figure = pick(picture.by_source, source.source_id, code, ("day", "hour", "now"))
+        if figure is None and pilot is not None:
+            figure = pick(picture.by_pilot, pilot.pilot_id, code, ("day", "hour", "now"))
+        rates.append(percent(figure.value if figure else None))
+    return html.Tr(
+        [
+            html.Th(
+                dcc.Link(either(lang, source.unit_zh, source.unit_en), href=f"/supply?unit={source.unit_code}"),
+                scope="row",
+                title=source.unit_code,
+            ),
+            html.Td(
+                [html.Span(text_or(lang, f"protocol.{protocol}", protocol), className="tag"),
+                 html.Span(source.key.partition(":")[2], className="source-name")]
+            ),
+            html.Td(html.Span(status, className=f"pill is-{state}")),
+            html.Td(
+                age(source.last_received_at, max(ROW_STALE_S, 3 * (source.interval_s or 0)))
+                if source.last_received_at
+                else text(lang, "supply.never"),
+                className="num",
+            ),
+            html.Td([delay.digits, html.Small(delay.unit)], className="num"),
+            *(html.Td(rate, className="num") for rate in rates),
+            html.Td(count(source.received), className="num"),
+            html.Td(count(source.stored), className="num"),
+            html.Td(count(source.duplicates), className="num"),
+            html.Td(count(source.quarantined), className="num" + (" is-bad-text" if source.quarantined else "")),
+        ],
+        key=str(source.source_id),
+        className="is-chosen" if unit and source.unit_code == unit else "",
+    )  # fmt: skip
+
+
+def reasons(view: View, unit: str) -> Component:
+    """How often each reason occurs among the newest refused rows."""
+    lang, picture = view.language, view.snapshot.picture
+    counts: dict[str, int] = {}
+    for unit_code, reason, n in picture.refusal_counts if picture else ():
+        if not unit or unit_code == unit:
+            counts[reason] = counts.get(reason, 0) + n
+    if not counts:
+        return empty(text(lang, "empty.refusals"), "✓")
+    ranked = sorted(counts.items(), key=lambda item: -item[1])
+    return html.Ol(
+        [
+            html.Li(
+                [
+                    html.Span(text_or(lang, f"refusal.{reason}", reason), className="rank-name", title=reason),
+                    html.Span([count(n), html.Small(text(lang, "unit.rows"))], className="rank-value"),
+                    html.Span(html.Span(style={"width": f"{n / ranked[0][1]:.1%}"}), className="rank-bar is-bad"),
+                ],
+                className="rank-row is-plain",
+            )
+            for reason, n in ranked
+        ],
+        className="ranking",
+    )
+
+
+def shown_refusals(picture: Picture | None, unit: str) -> Sequence[Refusal]:
+    """The newest refused rows of a unit, or of all."""
+    rows = picture.refusals if picture else ()
+    return [r for r in rows if not unit or r.unit_code == unit][:LISTED]
+
+
+def refusals(view: View, unit: str) -> Component:
+    """Refused rows with reason, place, hint and the bytes as they came."""
+    lang, rows = view.language, shown_refusals(view.snapshot.picture, unit)
+    if not rows:
+        return empty(text(lang, "empty.refusals"), "✓")
+    return html.Ul([_refusal(lang, r, view.zone) for r in rows], className="refusals")
+
+
+def _refusal(lang: Language, row: Refusal, zone: str) -> Component:
+    reason = REASONS.get(row.reason)
+    parameters = {key: str(value) for key, value in row.parameters.items()}
+    message = reason.message(parameters)[lang] if reason else row.reason
+    hint = reason.hint(parameters)[lang] if reason else ""
+    return html.Li(
+        html.Details(
+            [
+                html.Summary(
+                    [
+                        html.Span(moment(row.received_at, zone, "%H:%M:%S"), className="refusal-time"),
+                        html.Span(either(lang, row.unit_zh, row.unit_en), className="refusal-unit"),
+                        html.Span(message, className="refusal-why"),
+                        html.Code(row.place, className="refusal-place"),
+                    ]
+                ),
+                html.Div(
+                    [
+                        html.P(hint, className="refusal-hint"),
+                        html.Dl(
+                            [
+                                html.Div([html.Dt(text(lang, key)), html.Dd(value)])
+                                for key, value in (
+                                    ("refusal.source", row.source or NOTHING),
+                                    ("refusal.tag", row.tag or NOTHING),
+                                    ("refusal.ts", moment(row.ts, zone, "%Y-%m-%d %H:%M:%S")),
+                                    ("refusal.code", row.reason),
+                                    ("refusal.size", f"{row.size:,}"),
+                                    ("refusal.replayed", moment(row.replayed_at, zone)),
+                                )
+                            ],
+                            className="facts",
+                        ),
+                        html.Pre(original_text(row.original, row.size)),
+                    ],
+                    className="refusal-body",
+                ),
+            ]
+        ),
+        key=str(row.quarantine_id),
+    )
+
+
+def original_text(original: bytes, size: int) -> str:
+    """Bytes for the eye: UTF-8 where they are, \\x.. where not, control characters made visible."""
+    shown = original.decode("utf-8", "backslashreplace")
+    shown = "".join(c if c in "\n\t" or c.isprintable() else f"\\x{ord(c):02x}" for c in shown)
+    return shown if len(original) == size else f"{shown}\n… {size:,} B"
+
+
+def register(app: Dash, current: Callable[[], Snapshot], want: Callable[[str], None]) -> None:
+    """Callbacks: read the snapshot, draw, return."""
+
+    @app.callback(  # type: ignore[untyped-decorator]  # Dash has no types for callbacks
+        Output(ids.SUPPLY_TOTALS, "children"),
+        Output(ids.SUPPLY_TABLE, "children"),
+        Output(ids.SUPPLY_REASONS, "children"),
+        Input(ids.TICK, "data"),
+        State(ids.SUPPLY_UNIT, "data"),
+        State(ids.LANGUAGE, "data"),
+        State(ids.ZONE, "data"),
+        prevent_initial_call=True,
+    )
+    def renew(_tick: object, unit: str, language: str, zone: str) -> tuple[object, ...]:
+        view = View(current(), language_of(language), zone, {})
+        return view.snapshot.once(
+            ("supply", unit, view.language), lambda: (totals(view), table(view, unit), reasons(view, unit))
+        )
+
+    @app.callback(  # type: ignore[untyped-decorator]
+        Output(ids.SUPPLY_REFUSALS, "children"),
+        Output(ids.SUPPLY_REFUSALS, "data-shown"),
+        Input(ids.TICK, "data"),
+        State(ids.SUPPLY_UNIT, "data"),
+        State(ids.SUPPLY_REFUSALS, "data-shown"),
+        State(ids.LANGUAGE, "data"),
+        State(ids.ZONE, "data"),
+        prevent_initial_call=True,
+    )
+    def refused(_tick: object, unit: str, shown: str, language: str, zone: str) -> tuple[object, object]:
+        view = View(current(), language_of(language), zone, {})
+        # Only when the list changed: a row that somebody has opened must stay open.
+        newest = str([(r.quarantine_id, r.replayed_at) for r in shown_refusals(view.snapshot.picture, unit)])
+        version = f"{unit}:{hash(newest)}"
+        return (no_update, no_update) if version == shown else (refusals(view, unit), version)
+
+
+PAGE = Page("/supply", "nav.supply", layout, register)

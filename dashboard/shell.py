@@ -1,0 +1,136 @@
+"""The frame round every page: brand, navigation, badge of liveness, language, banner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dash import dcc, html
+from dash.development.base_component import Component
+
+from dashboard import ids
+from dashboard.blocks import age
+from dashboard.health import health
+from dashboard.pages import View, pages
+from dashboard.snapshot import Snapshot
+from dashboard.texts import Language, text
+
+INDEX = """<!DOCTYPE html>
+<html lang="zh-CN">
+<head>{%metas%}<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{%title%}</title>{%favicon%}{%css%}</head>
+<body>{%app_entry%}<footer>{%config%}{%scripts%}{%renderer%}</footer></body>
+</html>"""
+
+
+def frame(language: Language, zone: str, period_s: float) -> Component:
+    """The document's body. `data-period`: seconds between two pulses, for the page's own watch."""
+    return html.Div(
+        [
+            dcc.Location(id=ids.URL, refresh=False),
+            dcc.Store(id=ids.TICK),
+            dcc.Store(id=ids.LANGUAGE, data=language),
+            dcc.Store(id=ids.ZONE, data=zone),
+            html.A(text(language, "skip"), href="#page", className="skip"),
+            html.Header(
+                [
+                    dcc.Link(
+                        [
+                            html.Span(text(language, "brand"), className="brand-mark"),
+                            html.Span(
+                                [
+                                    html.Span(text(language, "title"), className="brand-title"),
+                                    html.Span(text(language, "subtitle"), className="brand-sub"),
+                                ],
+                                className="brand-text",
+                            ),
+                        ],
+                        href="/",
+                        className="brand",
+                    ),
+                    html.Nav(navigation(language, "/"), id=ids.NAV, className="nav", **{"aria-label": text(language, "nav")}),
+                    html.Div(
+                        [
+                            html.Span(
+                                [
+                                    html.Span(className="live-dot"),
+                                    html.Span(text(language, "live.on"), className="live-on"),
+                                    html.Span(text(language, "live.off"), className="live-off"),
+                                    html.Span(text(language, "live.wait"), className="live-wait"),
+                                ],
+                                className="live",
+                                id="live-badge",
+                                role="status",
+                            ),
+                            html.Time(className="clock", id="clock", **{"data-zone": zone}),
+                            html.A(
+                                text(language, "other_language"),
+                                href=f"/language/{'en' if language == 'zh' else 'zh'}",
+                                className="chip",
+                                id="language-switch",
+                                lang="en" if language == "zh" else "zh-CN",
+                            ),
+                            html.Form(
+                                html.Button(text(language, "logout"), type="submit", className="chip"),
+                                method="post",
+                                action="/login/end",
+                            ),
+                        ],
+                        className="tools",
+                    ),
+                ],
+                className="top",
+            ),
+            html.Div(id=ids.BANNER, className="banner-slot", **{"aria-live": "polite"}),
+            html.Div(
+                [html.Strong(text(language, "banner.offline")), html.Span(text(language, "banner.offline.more"))],
+                className="banner is-bad offline-banner",
+                role="alert",
+            ),
+            html.Main(html.Div(id=ids.PAGE, className="page"), id="main", tabIndex="-1"),
+        ],
+        id=ids.SHELL,
+        className="shell",
+        lang="zh-CN" if language == "zh" else "en",
+        **{"data-period": f"{period_s:g}"},
+    )
+
+
+def navigation(language: Language, pathname: str) -> list[Component]:
+    """Links to the pages, the present one marked."""
+    return [
+        dcc.Link(
+            text(language, page.title),
+            href=page.path,
+            className="nav-link" + (" is-here" if page.match(pathname) is not None else ""),
+        )
+        for page in pages()
+        if page.in_navigation
+    ]
+
+
+def banner(language: Language, snapshot: Snapshot) -> Component | None:
+    """What is wrong with the whole picture, since when; None when it is current."""
+    verdict = health(snapshot)
+    if verdict.level == "ok":
+        return None
+    return html.Div(
+        [
+            html.Strong(text(language, f"banner.{verdict.key}")),
+            html.Span(text(language, f"banner.{verdict.key}.more")),
+            age(verdict.since, 0) if verdict.since else None,
+        ],
+        className=f"banner is-{verdict.level}",
+        role="alert",
+    )
+
+
+def page_for(pathname: str, view: View, parts: Mapping[str, object] | None = None) -> Component:
+    """The page of a path; an unknown path says so."""
+    for page in pages():
+        variables = page.match(pathname)
+        if variables is not None:
+            return page.layout(view, **variables)
+    return html.Div(
+        [html.H1("404"), html.P(text(view.language, "empty.no_page")), dcc.Link(text(view.language, "nav.overview"), href="/")],
+        className="page-plain",
+    )

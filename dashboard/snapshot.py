@@ -1,0 +1,82 @@
+"""What the pages show: one immutable picture of the platform, each part with the time it was read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar, cast
+
+from store.overview import Arrival, Enterprise, EquipmentNow, Figure, Milestone, Pilot, Point
+from store.status import Component
+from store.supply import Refusal, Supply
+from supervision.problems import Problem
+
+T = TypeVar("T")
+Figures = Mapping[tuple[int, str, str], Figure]
+"""(entity_id, code, period) → figure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What a cluster page needs besides the overview, read together."""
+
+    read_at: datetime
+    hours: tuple[Point, ...]
+    days: tuple[Point, ...]
+    enterprises: tuple[Enterprise, ...]
+    enterprise_figures: Figures
+    equipment: tuple[EquipmentNow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All that was read from the database at `read_at` (its clock)."""
+
+    read_at: datetime
+    pilots: tuple[Pilot, ...]
+    province: Figures
+    by_pilot: Figures
+    by_source: Figures
+    milestones: tuple[Milestone, ...]
+    arrivals: tuple[Arrival, ...]
+    supplies: tuple[Supply, ...]
+    refusals: tuple[Refusal, ...]
+    refusal_counts: tuple[tuple[str, str, int], ...]
+    components: tuple[Component, ...]
+    problems: tuple[Problem, ...]
+    clusters: Mapping[str, Cluster]
+
+    def pilot(self, code: str) -> Pilot | None:
+        """The pilot of this code."""
+        return next((p for p in self.pilots if p.code == code), None)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The newest picture there is, and whether it could be renewed.
+
+    `at`: the moment of publication on the database's clock (carried on by our own while it is away).
+    `failing_since`: since when the database does not answer; None = it does.
+    """
+
+    seq: int
+    at: datetime
+    picture: Picture | None
+    failing_since: datetime | None
+    _rendered: dict[Hashable, object] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, key: Hashable, render: Callable[[], T]) -> T:
+        """Render something for this snapshot once, however many pages ask for it.
+
+        Two threads asking at the same time may both render; the result is the same.
+        """
+        if key not in self._rendered:
+            self._rendered[key] = render()
+        return cast(T, self._rendered[key])
+
+
+def pick(figures: Figures, entity: int, code: str, periods: tuple[str, ...]) -> Figure | None:
+    """The figure of the first period that has a value; else the first there is."""
+    found = [f for period in periods if (f := figures.get((entity, code, period))) is not None]
+    return next((f for f in found if f.value is not None), found[0] if found else None)
