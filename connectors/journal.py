@@ -50,20 +50,20 @@ class Journal:
         self.reason, self.detail = reason, detail
         self.since = now_microseconds()
         if state == "ok":
-            self.raised("connection", False, "connected again")
+            self.raised("connection", False, "connection broken")
         elif state in ("recoverable", "permanent"):
             self.raised("connection", True, "connection broken", reason=reason, error=detail)
         if changed and self._on_change is not None:
             self._on_change(self)
 
     def raised(self, edge: str, broken: bool, event: str, **values: Any) -> None:
-        """Log `event` only when the condition named `edge` begins (warning) or ends (info)."""
+        """Log `event` when the condition named `edge` begins (warning), and that it is over (info); else nothing."""
         if broken and edge not in self._raised:
             self._raised.add(edge)
             self.log.warning(event, **values)
         elif not broken and edge in self._raised:
             self._raised.discard(edge)
-            self.log.info(event, **values)
+            self.log.info(f"{event}: over")
 
     def count(self, name: str, amount: int = 1) -> None:
         """Add to a counter."""

@@ -49,5 +49,5 @@ class LogSink:
                 self._journal.raised("log", True, "log does not take batches", error=str(error))
                 await asyncio.sleep(pause.next())
             else:
-                self._journal.raised("log", False, "log takes batches again")
+                self._journal.raised("log", False, "log does not take batches")
                 return

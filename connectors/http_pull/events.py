@@ -8,7 +8,7 @@ from connectors.journal import Journal
 def page_taken(journal: Journal) -> None:
     """A page became durable and its cursor was stored."""
     journal.count("pages")
-    journal.raised("page", False, "answers can be read again")
+    journal.raised("page", False, "answer cannot be read")
 
 
 def page_refused(journal: Journal, detail: str) -> None:

@@ -30,4 +30,4 @@ def reading_paused(journal: Journal, paused: bool, waiting: int) -> None:
     """Too much waits to become durable: nothing more is read from the broker until it has."""
     if paused:
         journal.count("pauses")
-    journal.raised("paused", paused, "reading paused" if paused else "reading again", waiting=waiting)
+    journal.raised("paused", paused, "reading paused", waiting=waiting)

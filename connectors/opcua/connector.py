@@ -279,7 +279,9 @@ class _Session:
                 columns = Columns()
                 tally = decode(notification.MonitoredItems, self._items, self._config.value_names, columns)
                 events.noticed(self._journal, tally)
+                began = time.monotonic()
                 await self._sink.put(columns.batch(self._config.unit, self._config.source, received_at))
+                events.held_back(self._journal, time.monotonic() - began, self._config)
 
     async def watch(self) -> None:
         """Wait until the connection is lost, silent, or the server's machines have changed; raises then."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from connectors.journal import Journal
 from connectors.opcua.codec import Tally
+from connectors.opcua.config import OpcUaConfig
 
 
 def subscribed(journal: Journal, items: int, machines: int) -> None:
@@ -44,6 +45,14 @@ def noticed(journal: Journal, tally: Tally) -> None:
     )
     if tally.server_times:
         journal.count("server_times", tally.server_times)
+
+
+def held_back(journal: Journal, seconds: float, config: OpcUaConfig) -> None:
+    """Values waited in the server while a batch became durable; counted when its queues may have been too short."""
+    enough = config.queue_size * max(config.sampling_interval_milliseconds, 1) / 1000
+    if seconds > enough:
+        journal.count("held_back")
+    journal.raised("held back", seconds > enough, "server may have discarded values", waited_seconds=seconds)
 
 
 def sequence_gap(journal: Journal, expected: int, got: int) -> None:
