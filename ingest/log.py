@@ -176,8 +176,11 @@ class Reader:
         """
         try:
             subscription = await self._subscribed()
+        except (nats.errors.Error, OSError) as error:
+            raise LogUnavailable(str(error) or type(error).__name__) from error
+        try:
             received = await subscription.fetch(messages, timeout=timeout_s)
-        except nats.errors.TimeoutError:
+        except TimeoutError:  # the client's own, or asyncio's, which for short waits comes through
             return []
         except (nats.errors.Error, OSError) as error:
             self._subscription = None

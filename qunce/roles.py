@@ -10,6 +10,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Literal, cast, get_args
 
+import psycopg
 import structlog
 import uvicorn
 from fastapi import FastAPI
@@ -111,6 +112,20 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
 
 
+async def _beat_api(app: FastAPI, stop: asyncio.Event, report: Reporter) -> None:
+    """The interface is well when it reaches the database and the log."""
+    while not stop.is_set():
+        try:
+            health: dict[str, str] = await app.state.gate.health()
+        except psycopg.Error as error:
+            health = {"database": str(error).strip()}
+        well = set(health.values()) == {"ok"}
+        report("api", "ok" if well else "recoverable", {"health": health})
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), BEAT_S)
+    report("api", "stopped", {})
+
+
 async def _beat(
     component: str, stop: asyncio.Event, report: Callable[[str, str, dict[str, Any]], None]
 ) -> None:
@@ -168,7 +183,9 @@ async def _serve(
     async def stopping() -> None:
         while not server.started and not stop.is_set():
             await asyncio.sleep(0.05)
-        await asyncio.gather(*(_beat(name, stop, report) for name in names))
+        await asyncio.gather(
+            *(_beat_api(app, stop, report) if name == "api" else _beat(name, stop, report) for name in names)
+        )
         await stop.wait()
         server.should_exit = True
 

@@ -192,6 +192,7 @@ class Supervisor:
         try:
             if part.before:
                 part.before()
+            child.log.parent.mkdir(exist_ok=True, mode=0o700)
             with child.log.open("ab") as output:
                 child.process = spawn(
                     part.command, output=output, env=part.env, user=part.user, ending=part.stop_signal
