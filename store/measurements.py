@@ -76,7 +76,7 @@ def _rank_in_key(rows: Rows) -> npt.NDArray[np.int64]:
 
 
 def _write_numbers(conn: Connection, rows: Rows, batches: Sequence[str]) -> Verdicts:
-    met = _tags_met(conn, rows)
+    met = tags_met(conn, rows)
     verdicts = np.zeros(len(rows), np.int8)
     fresh = ~np.isin(rows.tag_id, met)
     if fresh.any():
@@ -90,7 +90,7 @@ def _write_numbers(conn: Connection, rows: Rows, batches: Sequence[str]) -> Verd
     return verdicts
 
 
-def _tags_met(conn: Connection, rows: Rows) -> npt.NDArray[np.int32]:
+def tags_met(conn: Connection, rows: Rows) -> npt.NDArray[np.int32]:
     """Tags that already have some reading within the time these rows span: only they can collide."""
     edge = np.flatnonzero(np.r_[True, rows.tag_id[1:] != rows.tag_id[:-1]])
     last = np.r_[edge[1:], len(rows)] - 1
