@@ -67,15 +67,27 @@ def show(found: dict[str, Any], console: Console) -> None:
         table.add_column(column, overflow="fold")
     for word in found["components"]:
         state = "失联 stale" if word["stale"] else word["status"]
-        detail = ", ".join(
-            f"{key} {value}" for key, value in word["detail"].items() if value not in ("", None, {})
-        )
         table.add_row(
-            word["component"], word["instance"], _coloured(state), f"{word['age_s']:.0f} s", redact(detail)
+            word["component"],
+            word["instance"],
+            _coloured(state),
+            f"{word['age_s']:.0f} s",
+            redact(_brief(word["detail"])),
         )
     console.print(table)
     if found["error"]:
         console.print(f"[red]{found['error']}[/red]")
+
+
+def _brief(detail: dict[str, Any]) -> str:
+    """What fits into a line: errors first, then plain figures; everything is in `--json`."""
+    words = [str(detail[key]) for key in ("error", "reason", "detail") if detail.get(key)]
+    figures = {**detail, **(detail.get("counts") or {})}
+    named = (("rows", "行 rows"), ("readings", "读数 readings"), ("refused", "拒收 refused"))
+    words += [f"{label} {figures[key]:,}" for key, label in named if figures.get(key)]
+    if (age := detail.get("last_data_age_seconds")) is not None:
+        words.append(f"最近数据 last data {age:.0f} s")
+    return ", ".join(words)
 
 
 def _coloured(state: str) -> str:

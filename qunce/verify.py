@@ -94,7 +94,9 @@ def run(settings: Settings, *, as_json: bool) -> int:
 def _show(found: Verification) -> None:
     table = Table(title="逐源对账 | sent = stored + duplicates + quarantined + pending")
     for column in ("", "来源 source", *_COLUMNS):
-        table.add_column(column, justify="left" if column in ("", "来源 source") else "right", overflow="fold")
+        table.add_column(
+            column, justify="left" if column in ("", "来源 source") else "right", overflow="fold"
+        )
     for source in found.sources:
         figures = (source.sent, source.stored, source.duplicates, source.corrections, source.quarantined)
         table.add_row(
