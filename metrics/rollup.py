@@ -54,7 +54,9 @@ def _times(frame: pd.DataFrame, raw: RawSlice, cut: Pieces, calendar: Bools) -> 
     seconds = (cut.end - cut.start) / 1e6
 
     def total(condition: Bools) -> Floats:
-        return np.asarray(np.bincount(cut.hour[condition], weights=seconds[condition], minlength=n), np.float64)
+        return np.asarray(
+            np.bincount(cut.hour[condition], weights=seconds[condition], minlength=n), np.float64
+        )
 
     state, mode = ~np.isnan(cut.state), ~np.isnan(cut.mode)
     executing = cut.state == STATE["Executing"]

@@ -36,7 +36,10 @@ _HERE = {
 
 
 def read(
-    conn: Connection, query: LiteralString, params: Sequence[object], columns: Mapping[str, str]
+    conn: Connection,
+    query: LiteralString,
+    params: Sequence[object] | Mapping[str, object],
+    columns: Mapping[str, str],
 ) -> Columns:
     """Run a SELECT and return its columns as arrays.
 
@@ -46,7 +49,7 @@ def read(
     """
     with conn.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT binary)", params) as copy:
         data = b"".join(copy)
-    fields: list[tuple[str, Any]] = [("n", ">i2")]
+    fields: list[tuple[str, Any]] = [("field count", ">i2")]
     for name, kind in columns.items():
         fields += [(f"length {name}", ">i4"), (name, _WIRE[kind])]
     row = np.dtype(fields)
