@@ -228,7 +228,9 @@ def _factory(
     as_of: date,
 ) -> list[str]:
     """Add ``count`` machines of one factory to the province and return their codes."""
-    pattern = random.choices(("day", "two", "three"), (5, 3, 2))[0]
+    # the large ones work round the clock, so that there is something to see at any hour
+    weights = (0, 3, 5) if factory.scale == "large" else (3, 3, 3)
+    pattern = random.choices(("day", "two", "three"), weights)[0]
     rests = pattern == "day" or (pattern == "two" and random.random() < 0.6)
     codes = []
     for _ in range(count):
