@@ -23,31 +23,36 @@ async def supervise(
     seconds, however long it was away.
     """
     backoff = backoff or Backoff()
-    while True:
-        journal.was_ok = False
-        if journal.state not in ("recoverable", "permanent"):
-            journal.status("starting")
-        try:
-            await connector.run(sink)
-            failure = TransientError("ended", "the connector stopped by itself")
-        except asyncio.CancelledError:
-            journal.status("stopped")
-            raise
-        except TransientError as error:
-            failure = error
-        except PermanentError as error:
-            journal.count("failures")
-            journal.status("permanent", error.reason, error.detail)
-            await asyncio.sleep(backoff.longest())
-            continue
-        except Exception as error:  # a defect in one connector must not stop the others
-            journal.log.exception("connector failed unexpectedly")
-            failure = TransientError("defect", f"{type(error).__name__}: {error}")
+    try:
+        while True:
+            await _once(connector, sink, journal, backoff)
+    finally:
+        journal.status("stopped")
+
+
+async def _once(connector: Connector, sink: Sink, journal: Journal, backoff: Backoff) -> None:
+    """One run, which ends in a failure, and the pause after it."""
+    journal.was_ok = False
+    if journal.state not in ("recoverable", "permanent"):
+        journal.status("starting")
+    try:
+        await connector.run(sink)
+        failure = TransientError("ended", "the connector stopped by itself")
+    except TransientError as error:
+        failure = error
+    except PermanentError as error:
         journal.count("failures")
-        journal.status("recoverable", failure.reason, failure.detail)
-        if journal.was_ok:
-            backoff.reset()
-        await _pause(connector, failure, backoff)
+        journal.status("permanent", error.reason, error.detail)
+        await asyncio.sleep(backoff.longest())
+        return
+    except Exception as error:  # a defect in one connector must not stop the others
+        journal.log.exception("connector failed unexpectedly")
+        failure = TransientError("defect", f"{type(error).__name__}: {error}")
+    journal.count("failures")
+    journal.status("recoverable", failure.reason, failure.detail)
+    if journal.was_ok:
+        backoff.reset()
+    await _pause(connector, failure, backoff)
 
 
 async def _pause(connector: Connector, failure: TransientError, backoff: Backoff) -> None:

@@ -124,19 +124,16 @@ class Codec:
 def _one(message: Message, route: TopicConfig, unit: str, source: str, named: Mapping[str, str]) -> Batch:
     """One message by itself."""
     if route.payload.form == "qunce":
+        equipment = named.get("equipment") or route.equipment
         batch = decode_json(
-            message.payload,
-            unit=unit,
-            source=source,
-            received_at=message.received_at,
-            equipment=named.get("equipment") or route.equipment,
+            message.payload, unit=unit, source=source, received_at=message.received_at, equipment=equipment
         )
     else:
         columns = Columns()
         try:
             read_payload(message.payload, route, named, message.received_at, columns)
         except BadPayload as error:
-            columns.refused.append(refusal("$", error.reason, message.payload, error.parameters))
+            columns.refuse("$", error.reason, message.payload, error.parameters)
         batch = columns.batch(unit, source, message.received_at)
     # Several messages share one batch, so that a place without its topic would say little.
     refused = tuple(

@@ -11,6 +11,7 @@ import msgspec
 
 from connectors.columns import Columns, scalar
 from connectors.mqtt.config import PayloadConfig, TopicConfig
+from ingest.decode import Malformed, decode_measurements
 from ingest.quality import quality_column
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -64,7 +65,7 @@ def read_payload(
     try:
         parsed = msgspec.json.decode(payload)
     except msgspec.DecodeError as error:
-        raise BadPayload("malformed_json", detail=str(error)) from error
+        raise _malformed(payload, error) from error
     if form.form == "values":
         _from_values(parsed, route, named, received_at, columns)
         return
@@ -81,6 +82,15 @@ def read_payload(
             _add(tag, ts, _field(entry, form.value_field), entry.get(form.quality_field), columns)
         except BadPayload as error:
             columns.refuse(place, error.reason, msgspec.json.encode(entry), error.parameters)
+
+
+def _malformed(payload: bytes, error: msgspec.DecodeError) -> BadPayload:
+    """With the same place and words as for the platform's own forms."""
+    try:
+        decode_measurements(payload, unit="", source="", received_at=0)
+    except Malformed as fault:
+        return BadPayload(fault.reason, **fault.parameters)
+    return BadPayload("wrong_shape", place="$", detail=str(error))
 
 
 def _from_values(

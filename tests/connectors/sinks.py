@@ -33,6 +33,10 @@ class Keeping:
                 rows.append((batch.tags[batch.tag_index[i]], int(batch.ts[i]), value, int(batch.quality[i])))
         return rows
 
+    async def more_than(self, readings: int, seconds: float = 10.0) -> float:
+        """Wait for more than so many readings; returns how long it took."""
+        return await until(lambda: len(self.readings()) > readings, seconds)
+
     def tags(self) -> set[str]:
         return {tag for tag, *_ in self.readings()}
 

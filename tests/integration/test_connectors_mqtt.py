@@ -301,7 +301,7 @@ def test_broker_killed_and_started_again(mosquitto: Mosquitto):
             before = len(sink.readings())
             unit = Publisher(broker)
             await asyncio.to_thread(unit.send, f"qunce/v1/{UNIT}/measurements/A1", values(1))
-            await until(lambda n=before: len(sink.readings()) > n)
+            await sink.more_than(before)
             unit.close()
             mosquitto.kill()
             await until(lambda: journal.state == "recoverable")

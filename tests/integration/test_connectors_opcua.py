@@ -170,7 +170,7 @@ def test_absent_killed_and_started_again(factory: Factory):
                 await asyncio.sleep(3)  # long enough for the pauses to have grown
                 before = len(sink.readings())
                 await asyncio.to_thread(factory.start)
-                assert await until(lambda n=before: len(sink.readings()) > n, 15) < 5
+                assert await sink.more_than(before, 15) < 5
                 assert journal.state == "ok"
                 factory.kill()
                 await until(lambda: journal.state == "recoverable")
