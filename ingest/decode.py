@@ -177,12 +177,11 @@ def _from_columns(body: _Body, columns: _Columns, unit: str, source: str, receiv
         ts = np.array(columns.ts, np.int64)
     except OverflowError as error:
         raise Malformed("wrong_shape", {"place": "columns", "detail": "an integer is too large"}) from error
-    refused: list[Refusal] = []
     keep = (tag_index >= 0) & (tag_index < len(tags))
-    for i in np.flatnonzero(~keep).tolist():
-        refused.append(
-            _refusal(i, "tag", "unknown_tag", {"tag": f"#{columns.tag[i]}"}, _column_row(columns, i))
-        )
+    refused = [
+        _refusal(i, "tag", "unknown_tag", {"tag": f"#{columns.tag[i]}"}, _column_row(columns, i))
+        for i in np.flatnonzero(~keep).tolist()
+    ]
     value, text, bad = _values(columns.value)
     for i, reason, parameters in bad:
         if keep[i]:

@@ -8,13 +8,13 @@ database; the log forgets what the writer has stored.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, cast
 
-import nats
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -40,6 +40,7 @@ Kind = Literal["batch", "records"]
 Lane = Literal["live", "backfill"]
 LANES: tuple[Lane, ...] = ("live", "backfill")
 
+_CONNECT_WITHIN_S = 5.0
 _TIMEOUT_S = 10.0
 _PREFIX = "qunce-ingest"
 _ROWS = "Qunce-Rows"
@@ -86,20 +87,24 @@ class Log:
     @classmethod
     async def connect(cls, url: str, *, name: str, max_bytes: int = DEFAULT_MAX_BYTES) -> Log:
         """Connect and make sure the stream exists. Raises LogUnavailable when the server is not there."""
+        client = Client()
         try:
-            client = await nats.connect(
+            # The client tries for ever, at first too; at first, the caller wants to know.
+            connected = client.connect(
                 url,
                 name=f"qunce-{name}",
                 max_reconnect_attempts=-1,
-                reconnect_time_wait=0.5,
+                reconnect_time_wait=1,
                 connect_timeout=5,
                 error_cb=_quiet,
                 pending_size=64 * 2**20,
             )
+            await asyncio.wait_for(connected, _CONNECT_WITHIN_S)
             stream = client.jetstream(timeout=_TIMEOUT_S)
             identity = await _ensure_stream(stream, max_bytes)
         except (nats.errors.Error, OSError) as error:
-            raise LogUnavailable(str(error) or type(error).__name__) from error
+            await client.close()
+            raise LogUnavailable(str(error) or f"no answer from the log: {type(error).__name__}") from error
         return cls(client, stream, identity)
 
     async def append(self, data: bytes, *, kind: Kind, lane: Lane, unit: str, msg_id: str, rows: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -28,6 +29,34 @@ _RELOAD_AFTER_S = 2.0
 _ERRORS_KEPT = 100
 
 
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """The writer's connections: one for the rows, one for the partitions they need."""
+
+    rows: Connection
+    ddl: Connection
+    partitions: DayPartitions
+
+    @classmethod
+    def open(cls, dsn: str) -> _Session:
+        ddl = connect(dsn, application="writer-ddl", autocommit=True)
+        try:
+            rows = connect(dsn, application="writer", autocommit=True)
+            measurements.prepare(rows)
+            return cls(rows, ddl, DayPartitions(ddl))
+        except BaseException:
+            ddl.close()
+            raise
+
+    @property
+    def lost(self) -> bool:
+        return any(conn.closed or conn.broken for conn in (self.rows, self.ddl))
+
+    def close(self) -> None:
+        self.rows.close()
+        self.ddl.close()
+
+
 class Storing:
     """Validates and stores entries of the log; holds the connections and the registry's cache.
 
@@ -36,15 +65,13 @@ class Storing:
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
-        self._conn: Connection | None = None
-        self._ddl: Connection | None = None
-        self._partitions: DayPartitions | None = None
+        self._session: _Session | None = None
         self._tags: dict[str, tuple[float, registry.UnitTags | None]] = {}
         self._sources: dict[tuple[int, str], int] = {}
 
     def positions(self, stream: str, lane: Lane) -> dict[int, int]:
         """Where the log was left. Raises psycopg.Error."""
-        conn = self._connected()
+        conn = self._connected().rows
         with conn.transaction():
             return accounts.positions(conn, stream, lane)
 
@@ -77,35 +104,32 @@ class Storing:
 
     def maintain(self) -> None:
         """Delete what is kept for a limited time only. Raises psycopg.Error."""
-        conn = self._connected()
+        conn = self._connected().rows
         with conn.transaction():
             accounts.drop_old_arrivals(conn)
 
     def close(self) -> None:
         """Close the connections."""
-        for conn in (self._conn, self._ddl):
-            if conn is not None:
-                conn.close()
-        self._conn = self._ddl = None
+        if self._session is not None:
+            self._session.close()
+        self._session = None
 
-    def _connected(self) -> Connection:
-        if self._conn is None or self._conn.closed:
+    def _connected(self) -> _Session:
+        if self._session is None or self._session.lost:
             self.close()
-            self._ddl = connect(self._dsn, application="writer-ddl", autocommit=True)
-            self._partitions = DayPartitions(self._ddl)
-            self._conn = connect(self._dsn, application="writer", autocommit=True)
-            measurements.prepare(self._conn)
-        return self._conn
+            self._session = _Session.open(self._dsn)
+        return self._session
 
     def _forget(self) -> None:
         """After a failed transaction: what was read or registered in it may not be there."""
         self._tags.clear()
         self._sources.clear()
-        if any(conn is not None and (conn.broken or conn.closed) for conn in (self._conn, self._ddl)):
+        if self._session is not None and self._session.lost:
             self.close()
 
     def _transaction(self, entries: Sequence[Entry], stream: str, lane: Lane, reached: dict[int, int]) -> int:
-        conn = self._connected()
+        session = self._connected()
+        conn = session.rows
         total = 0
         with conn.transaction():
             parts: list[Rows] = []
@@ -130,26 +154,9 @@ class Storing:
                     _refused(r, tags.unit_id, source, entry.msg_id, batch.received_at, tags)
                     for r in (*batch.refused, *checked.refused)
                 ]
-            self._keep(conn, parts, refused, names)
+            _keep(session, parts, refused, names)
             accounts.keep_positions(conn, stream, lane, reached)
         return total
-
-    def _keep(
-        self, conn: Connection, parts: list[Rows], refused: list[Refused], names: Sequence[str]
-    ) -> None:
-        known = [r for r in refused if r.source_id]
-        quarantine.keep(conn, refused)
-        if parts:
-            rows = concatenate(parts).in_key_order()
-            assert self._partitions is not None and self._ddl is not None
-            self._partitions.ensure(self._ddl, [day.date() for day in measurements.days_of(rows)])
-            verdicts = measurements.write(conn, rows, names)
-            measurements.keep_latest(conn, rows)
-        elif known:
-            rows, verdicts = _no_rows(), np.zeros(0, np.int8)
-        else:
-            return
-        accounts.book(conn, rows, verdicts, known, time.time_ns() // 1000)
 
     def _apply(self, conn: Connection, submitted: Records, refused: list[Refused]) -> None:
         unit_id = registry.unit_ids(conn).get(submitted.unit)
@@ -208,7 +215,7 @@ class Storing:
 
     def _hold_whole(self, entry: Entry, reason: str, parameters: dict[str, str]) -> int:
         """Put a whole entry into the quarantine; every row of it counts as refused."""
-        conn = self._connected()
+        conn = self._connected().rows
         with conn.transaction():
             unit_id = registry.unit_ids(conn).get(entry.unit, 0)
             source = self._source(conn, unit_id, _source_of(entry)) if unit_id else 0
@@ -223,6 +230,22 @@ class Storing:
             if source and entry.kind == "batch":
                 accounts.book(conn, _no_rows(), np.zeros(0, np.int8), held, now)
         return rows
+
+
+def _keep(session: _Session, parts: list[Rows], refused: list[Refused], names: Sequence[str]) -> None:
+    """Store rows and refusals, and account for them, in the transaction at hand."""
+    conn = session.rows
+    quarantine.keep(conn, refused)
+    known = [r for r in refused if r.source_id]
+    if not parts and not known:
+        return
+    rows, verdicts = _no_rows(), np.zeros(0, np.int8)
+    if parts:
+        rows = concatenate(parts).in_key_order()
+        session.partitions.ensure(session.ddl, [day.date() for day in measurements.days_of(rows)])
+        verdicts = measurements.write(conn, rows, names)
+        measurements.keep_latest(conn, rows)
+    accounts.book(conn, rows, verdicts, known, time.time_ns() // 1000)
 
 
 def _source_of(entry: Entry) -> str:

@@ -113,7 +113,7 @@ class _Writer:
 
 async def _pause(stop: asyncio.Event, attempt: int) -> None:
     low, high = _BACKOFF_S
-    delay = min(high, low * 2 ** min(attempt, 10)) * random.uniform(0.5, 1.0)  # noqa: S311 jitter, no secret
+    delay = min(high, low * 2 ** min(attempt, 10)) * random.uniform(0.5, 1.0)
     try:
         await asyncio.wait_for(stop.wait(), delay)
     except TimeoutError:

@@ -179,7 +179,7 @@ def positions(conn: Connection, stream: str, lane: str) -> dict[int, int]:
     rows = conn.execute(
         "SELECT partition, sequence FROM writer_position WHERE stream = %s AND lane = %s", (stream, lane)
     )
-    return {partition: sequence for partition, sequence in rows}
+    return dict(rows.fetchall())
 
 
 def keep_positions(conn: Connection, stream: str, lane: str, reached: dict[int, int]) -> None:

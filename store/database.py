@@ -36,6 +36,14 @@ def _options(application: str) -> dict[str, Any]:
     return {"application_name": f"qunce-{application}", "options": "-c TimeZone=UTC", "connect_timeout": 5}
 
 
+def only(cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """The row of a statement that always gives one. Raises LookupError when it gave none."""
+    row = cursor.fetchone()
+    if row is None:
+        raise LookupError("the statement gave no row")
+    return row
+
+
 def classify(error: BaseException) -> ErrorClass:
     """Say what an error of the database means for whoever holds the data.
 

@@ -145,15 +145,15 @@ def _merge_numbers(conn: Connection, rows: Rows, batches: Sequence[str]) -> Verd
 
 
 def _write_texts(conn: Connection, rows: Rows, batches: Sequence[str]) -> Verdicts:
-    assert rows.text is not None
+    texts: list[str] = [] if rows.text is None else rows.text.tolist()
     with conn.cursor() as cursor, cursor.copy("COPY staged_event FROM STDIN") as copy:
-        for i, text in enumerate(rows.text.tolist()):
+        for i, text in enumerate(texts):
             copy.write_row((int(rows.tag_id[i]), moment(int(rows.ts[i])), text, int(rows.quality[i]), i))
     met = conn.execute(
         "SELECT s.row, e.text, e.quality FROM staged_event s JOIN event e USING (tag_id, ts)"
     ).fetchall()
     verdicts = np.zeros(len(rows), np.int8)
-    changed = [r for r in met if (rows.text[r[0]], int(rows.quality[r[0]])) != (r[1], r[2])]
+    changed = [r for r in met if (texts[r[0]], int(rows.quality[r[0]])) != (r[1], r[2])]
     verdicts[[r[0] for r in met]] = DUPLICATE
     corrected = np.array([r[0] for r in changed], np.intp)
     verdicts[corrected] = CORRECTION

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from store.database import Connection
+from store.database import Connection, only
 
 DATA_TYPES = ("enum", "counter", "float", "int", "bool", "text")
 """Data types of a tag; the position is the code in `UnitTags.data_type`."""
@@ -82,7 +82,7 @@ def unit_of_key(conn: Connection, key: str) -> Unit | None:
 
 def unit_ids(conn: Connection) -> dict[str, int]:
     """Unit code → unit_id of every unit."""
-    return {code: unit_id for code, unit_id in conn.execute("SELECT code, unit_id FROM lead_unit")}
+    return dict(conn.execute("SELECT code, unit_id FROM lead_unit").fetchall())
 
 
 def unit_tags(conn: Connection, unit_code: str) -> UnitTags | None:
@@ -116,26 +116,25 @@ def source_id(conn: Connection, unit_id: int, key: str) -> int:
         "SELECT source_id FROM source WHERE unit_id = %s AND key = %s", (unit_id, key)
     ).fetchone()
     if row is None:
-        row = conn.execute(
+        inserted = conn.execute(
             "INSERT INTO source (unit_id, key) VALUES (%s, %s)"
             " ON CONFLICT (unit_id, key) DO UPDATE SET key = excluded.key RETURNING source_id",
             (unit_id, key),
-        ).fetchone()
-        assert row is not None
+        )
+        row = only(inserted)
         conn.execute("INSERT INTO ingest_ledger (source_id) VALUES (%s) ON CONFLICT DO NOTHING", (row[0],))
     return int(row[0])
 
 
 def register_unit(conn: Connection, unit: NewUnit) -> int:
     """Register a lead unit, or correct its names; returns its unit_id. Raises on a wrong USCC."""
-    row = conn.execute(
+    inserted = conn.execute(
         "INSERT INTO lead_unit (code, name_zh, name_en, path, uscc) VALUES (%s, %s, %s, %s, %s)"
         " ON CONFLICT (code) DO UPDATE SET name_zh = excluded.name_zh, name_en = excluded.name_en,"
         " path = excluded.path, uscc = excluded.uscc RETURNING unit_id",
         unit,
-    ).fetchone()
-    assert row is not None
-    return int(row[0])
+    )
+    return int(only(inserted)[0])
 
 
 def register_pilot(conn: Connection, pilot: NewPilot) -> None:
@@ -167,7 +166,7 @@ def mqtt_digests(conn: Connection) -> dict[str, str]:
         "SELECT DISTINCT ON (u.code) u.code, k.mqtt_digest FROM api_key k JOIN lead_unit u USING (unit_id)"
         " WHERE k.revoked_at IS NULL ORDER BY u.code, k.key_id DESC"
     )
-    return {code: mqtt for code, mqtt in rows}
+    return dict(rows.fetchall())
 
 
 def key_issued_at(conn: Connection, unit_code: str) -> datetime | None:

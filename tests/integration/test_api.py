@@ -154,7 +154,8 @@ def test_every_error_is_a_problem_document(
             assert (answer.status_code, problem["code"]) == (status, code)
             assert answer.headers["content-type"] == "application/problem+json"
             assert problem["status"] == status
-            assert problem["message"]["zh"] and problem["hint"]["en"]
+            assert problem["message"]["zh"]
+            assert problem["hint"]["en"]
 
     go(test())
 
