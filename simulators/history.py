@@ -15,7 +15,7 @@ import msgspec
 
 from simulators.context import RunContext
 from simulators.outbox import Chunk
-from simulators.platform_push import RECEIVED, retry_after
+from simulators.platform_push import RECEIVED, REFUSED, retry_after
 from simulators.signals import Machine
 
 log = logging.getLogger("simulators.history")
@@ -153,12 +153,13 @@ class Backfill:
             except httpx.HTTPError as error:
                 pause, why = 2.0, repr(error)
             else:
-                if response.status_code in RECEIVED:
+                if response.status_code in RECEIVED | REFUSED:
                     if response.status_code >= 400:
                         log.error(
                             "history of %s: %s %s", chunk.unit, response.status_code, response.text[:300]
                         )
-                    self._outbox.finish_chunk(chunk, source, rows)
+                    column = "refused" if response.status_code in REFUSED else "sent"
+                    self._outbox.finish_chunk(chunk, source, rows, as_column=column)
                     self._progress.add(rows, rows - chunk.rows)
                     return True
                 if response.status_code in (401, 403, 404, 429, 503):

@@ -82,7 +82,12 @@ class Chunk:
 
 @dataclass(slots=True)
 class Account:
-    """Rows of one source. ``buffered``: journaled, never sent; ``resent``: sent again as no answer came."""
+    """Rows of one source.
+
+    ``sent``: acknowledged; ``in_flight``: handed to the connection, no acknowledgement seen; ``unconfirmed``: those
+    of them for which none can come any more; ``resent``: sent again for want of an answer; ``refused``: never
+    taken, not to be sent again; ``buffered``: journaled, never sent.
+    """
 
     sent: int = 0
     in_flight: int = 0
@@ -184,12 +189,12 @@ class Outbox:
                 column = "resent" if again else "in_flight"
                 self._add(db, message.source, column, message.rows)
 
-    def acknowledge(self, messages: Iterable[Message]) -> None:
-        """The receiver has the messages: from in flight to sent, and forget them."""
+    def acknowledge(self, messages: Iterable[Message], *, as_column: str = "sent") -> None:
+        """The receiver has the messages (or will never take them: ``refused``): forget them."""
         with self.transaction() as db:
             for message in messages:
                 if db.execute("DELETE FROM message WHERE id = ?", (message.id,)).rowcount:
-                    self._add(db, message.source, "sent", message.rows)
+                    self._add(db, message.source, as_column, message.rows)
                     self._add(db, message.source, "in_flight", -message.rows)
 
     def untried(self, messages: Iterable[Message]) -> None:
@@ -257,11 +262,11 @@ class Outbox:
             row = db.execute("SELECT attempts FROM chunk WHERE id = ?", (chunk.id,)).fetchone()
             self._add(db, source, "in_flight" if row[0] == 0 else "resent", -rows)
 
-    def finish_chunk(self, chunk: Chunk, source: str, rows: int) -> None:
-        """The receiver has the chunk."""
+    def finish_chunk(self, chunk: Chunk, source: str, rows: int, *, as_column: str = "sent") -> None:
+        """The receiver has the chunk (or will never take it: ``refused``)."""
         with self.transaction() as db:
             if db.execute("UPDATE chunk SET done = 1 WHERE id = ? AND done = 0", (chunk.id,)).rowcount:
-                self._add(db, source, "sent", rows)
+                self._add(db, source, as_column, rows)
                 self._add(db, source, "in_flight", -rows)
 
     def abandon_in_flight(self, source: str) -> None:
@@ -290,7 +295,8 @@ class Outbox:
             for source, *columns in self._db.execute(
                 "SELECT source, sent, in_flight, resent, unconfirmed, refused FROM ledger"
             ):
-                found[source] = Account(*columns)
+                account = found[source] = Account(*columns)
+                account.in_flight += account.unconfirmed
             for source, rows in self._db.execute(
                 "SELECT source, sum(row_count) FROM message WHERE attempts = 0 GROUP BY source"
                 " UNION ALL SELECT source, last - served FROM feed_state"

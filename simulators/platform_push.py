@@ -15,8 +15,11 @@ from simulators.outbox import Message
 
 log = logging.getLogger("simulators.push")
 
-RECEIVED: Final = frozenset((200, 201, 202, 400, 409, 413, 415, 422))
-"""Answers after which the same body is never sent again: taken, or refused for good."""
+RECEIVED: Final = frozenset((200, 201, 202, 400, 422))
+"""Answers that mean the body was received: stored, or kept in quarantine."""
+
+REFUSED: Final = frozenset((413, 415))
+"""Answers that mean the body will never be taken; none of it was received."""
 
 
 def platform_body(*, columns: bool) -> Encode:
@@ -76,10 +79,11 @@ class PushPlatform:
             return self._edge(down=True, what="no connection", pause=2.0)
         except httpx.HTTPError as error:
             return self._edge(down=True, what=repr(error), pause=2.0)
-        if response.status_code in RECEIVED:
-            self._outbox.acknowledge([message])
-            if response.status_code in (413, 415):
-                log.error("%s: refused for good, %s", self.lane.name, response.status_code)
+        if response.status_code in RECEIVED | REFUSED:
+            is_refused = response.status_code in REFUSED
+            self._outbox.acknowledge([message], as_column="refused" if is_refused else "sent")
+            if is_refused:
+                log.error("%s: never taken, %s", self.lane.name, response.status_code)
             return self._edge(down=False, what="", pause=0.0)
         if response.status_code in (401, 403, 404, 429, 503):
             self._outbox.untried([message])

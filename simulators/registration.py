@@ -14,8 +14,8 @@ from simulators.live import rfc3339
 from simulators.machine import simulate_day
 from simulators.platform_push import retry_after
 from simulators.profile import Profile
-from simulators.shifts import local_date, orders_of, shifts_of
-from simulators.truth import hours_of
+from simulators.shifts import DAY_MS, local_date, orders_of, shifts_of
+from simulators.truth import HOUR_MS, hours_of
 
 log = logging.getLogger("simulators.registration")
 
@@ -91,7 +91,7 @@ class Registrar:
                         entry["range_max"] = tag.range_max
                     records.append(entry)
             if records:
-                self._once(unit, "tag", f"{valid_from}/{live}/{len(records)}", records)
+                self._once(unit, "tag", f"{valid_from}/{live}/{records[0]['name']}/{len(records)}", records)
 
     def calendars(self, first: int, last: int) -> None:
         """Shift calendars of production days first..last, oldest first; days already sent are left out."""
@@ -133,15 +133,15 @@ class Registrar:
             factor = EXAGGERATION if unit == exaggerating else 1.0
             entry = {
                 "code": "equip.oee",
-                "period_start": name,
-                "period_end": name,
-                "value": round(100 * factor * good / busy, 2),
+                "period_start": rfc3339(day * DAY_MS - 8 * HOUR_MS),
+                "period_end": rfc3339(day * DAY_MS + 16 * HOUR_MS),
+                "value": round(factor * good / busy, 5),
                 "numerator": round(factor * good, 1),
                 "denominator": round(busy, 1),
             }
             self._once(unit, "reported_indicator", name, [entry])
             if factor != 1.0:
-                self._outbox.count_fault(f"dataset:{unit}", "over_report", 1)
+                self._outbox.count_fault(f"http_push:{unit}", "over_report", 1)
 
     def _by_day(self, unit: str, dataset: str, days: tuple[int, int], build: Build) -> None:
         first, last = days
