@@ -52,11 +52,30 @@ def run(settings: Settings, roles: Sequence[Role]) -> int:
     """
     dsn, log_url = needed(settings, "database.dsn"), needed(settings, "log.url")
     app = _web(settings, roles, dsn, log_url) if {"api", "dashboard"} & set(roles) else None
+    asyncio.run(found_log(log_url, settings.log.max_bytes, attempts=3))
     reporter = Reporter(dsn, f"{socket.gethostname()}/{'+'.join(roles)}")
     try:
         return asyncio.run(_run(settings, roles, dsn, log_url, app, reporter))
     finally:
         reporter.close()
+
+
+async def found_log(url: str, max_bytes: int, *, attempts: int) -> bool:
+    """Create the ingest log with its byte limit if there is none yet; False when it cannot be reached.
+
+    Whoever connects first creates it; the roles know nothing of limits, so it is done before them.
+    """
+    from ingest.log import Log, LogUnavailable
+
+    for attempt in range(attempts):
+        try:
+            await (await Log.connect(url, name="setup", max_bytes=max_bytes)).close()
+        except LogUnavailable as error:
+            _log.warning("the log cannot be reached yet", error=str(error), attempt=attempt + 1)
+            await asyncio.sleep(0.5)
+        else:
+            return True
+    return False
 
 
 async def _run(

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -33,7 +35,16 @@ def _scheme(*allowed: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-PostgresUrl = Annotated[SecretStr, _scheme("postgresql", "postgres")]
+def _conninfo(value: SecretStr) -> SecretStr:
+    try:
+        conninfo_to_dict(value.get_secret_value())
+    except ProgrammingError:
+        # libpq's own message repeats the text, password and all
+        raise ValueError("must be postgresql://user:password@host:port/database or key=value words") from None
+    return value
+
+
+PostgresDsn = Annotated[SecretStr, AfterValidator(_conninfo)]
 NatsUrl = Annotated[SecretStr, _scheme("nats", "tls")]
 MqttUrl = Annotated[SecretStr, _scheme("mqtt", "mqtts")]
 
@@ -45,7 +56,7 @@ class _Section(BaseModel):
 class Database(_Section):
     """The store."""
 
-    dsn: PostgresUrl | None = Field(
+    dsn: PostgresDsn | None = Field(
         None,
         description="PostgreSQL 数据库地址 | URL of the database: `postgresql://user:password@host:port/database`;"
         " the demo brings its own PostgreSQL when it is not set",

@@ -8,6 +8,7 @@
 | `conn` | function | one open connection to `dsn` |
 | `nats_server` | session | `qunce.embedded.nats.Nats` with `.url`, `.mqtt_port`, `.mqtt_url`, and `.units({code: key})` |
 | `nats_url` | session | URL of the NATS server for the platform's user |
+| `chromium` | session | path of a Chromium; without one the test is skipped, in CI it fails |
 
 A server that allows one connection at a time (`server.single`) gets one database that is emptied
 between tests; tests marked `concurrent` (more than one connection at a time) are skipped there.
@@ -19,7 +20,7 @@ import os
 import signal
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +30,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from deploy import browser
 from qunce.embedded.nats import Nats
 from qunce.embedded.postgres import Postgres, with_database
 from qunce.process import free_port, stop
@@ -201,7 +203,7 @@ def module_dsn(server: Server) -> Iterator[str]:
 @pytest.fixture
 def conn(dsn: str) -> Iterator[Connection]:
     """One open connection to a fresh, migrated database (not in autocommit)."""
-    with suppress(psycopg.OperationalError), connect(dsn, application="test") as made:
+    with connect(dsn, application="test") as made:
         yield made
 
 
@@ -258,6 +260,17 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNat
 def nats_url(nats_server: RunningNats) -> str:
     """URL of the NATS server for the platform's user."""
     return nats_server.url
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium for Playwright (`executable_path`)."""
+    if (found := browser.chromium()) is None:
+        reason = "no Chromium; `make test` installs one where it can"
+        if IN_CI:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
 
 
 def _other_port(taken: int) -> int:

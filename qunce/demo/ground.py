@@ -125,10 +125,17 @@ def choose_ports(remembered: dict[str, int], api: int, offsets: list[int]) -> di
     raise Refused("no free block of ports for the simulated factories; end other servers on 127.0.0.1")
 
 
-def settle(given: Settings, ground: Ground, ports: dict[str, int], embedded: dict[str, str]) -> Settings:
+def settle(
+    given: Settings,
+    ground: Ground,
+    ports: dict[str, int],
+    embedded: dict[str, str],
+    log_room: int | None = None,
+) -> Settings:
     """The settings of this demo: what was given, the embedded servers, and secrets made once.
 
-    `embedded`: dotted key → URL of the servers that the demo itself brings.
+    `embedded`: dotted key → URL of the servers that the demo itself brings; `log_room`: bytes its
+    streams may take, of which the ingest log gets half (the broker's own streams need the rest).
     """
     memory = ground.recall()
     password = given.dashboard.password or SecretStr(memory.get("password") or secrets.token_urlsafe(12))
@@ -141,11 +148,12 @@ def settle(given: Settings, ground: Ground, ports: dict[str, int], embedded: dic
         "log": given.log.url or SecretStr(embedded["log.url"]),
         "mqtt": given.mqtt.url or SecretStr(embedded["mqtt.url"]),
     }
+    log_bytes = given.log.max_bytes if log_room is None else min(given.log.max_bytes, log_room // 2)
     settings = given.model_copy(
         update={
             "data_dir": ground.root,
             "database": given.database.model_copy(update={"dsn": values["database"]}),
-            "log": given.log.model_copy(update={"url": values["log"]}),
+            "log": given.log.model_copy(update={"url": values["log"], "max_bytes": log_bytes}),
             "mqtt": given.mqtt.model_copy(update={"url": values["mqtt"]}),
             "api": given.api.model_copy(update={"port": ports["api"]}),
             "dashboard": given.dashboard.model_copy(

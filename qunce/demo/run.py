@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from qunce.demo.wiring import connectors_toml, credentials_json, port_offsets
 from qunce.embedded.nats import Nats
 from qunce.embedded.postgres import Postgres
 from qunce.process import ChildFailed, write_private
+from qunce.roles import found_log
 from qunce.settings import Settings
 from qunce.supervisor import Supervisor
 from store.database import connect
@@ -168,7 +170,11 @@ class Demo:
             self._supervisor.launch(nats_part(nats))
             waited.append("nats")
         self._supervisor.wait(waited)
-        return settle(given, self._ground, ports, embedded), nats
+        room = nats.room() if nats is not None and given.log.url is None else None
+        settings = settle(given, self._ground, ports, embedded, room)
+        if not asyncio.run(found_log(self._secret(settings.log.url), settings.log.max_bytes, attempts=20)):
+            raise ChildFailed("日志无法连接 / the ingest log cannot be reached: check log.url")
+        return settings, nats
 
     def _provision(
         self, settings: Settings, province: dict[str, Any], ports: dict[str, int], nats: Nats | None

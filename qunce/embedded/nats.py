@@ -97,7 +97,6 @@ class Nats:
             write_private(self.root / "platform.password", secrets.token_urlsafe(24))
         store = self.root / "jetstream"
         store.mkdir(exist_ok=True, mode=0o700)
-        room = shutil.disk_usage(store).free
         config = _CONFIG.format(
             port=self.port,
             mqtt_port=self.mqtt_port,
@@ -105,12 +104,18 @@ class Nats:
             max_pending=8 * _MAX_PAYLOAD,
             pid_file=json.dumps(str(self.root / "nats.pid")),
             store_dir=json.dumps(str(store)),
-            # A limit that the disk cannot hold would be met as a failed write, not as "slow down".
-            max_file_store=min(self.max_file_store, room * 8 // 10),
+            max_file_store=self.room(),
         )
         write_private(self.root / "nats.conf", config)
         if not (self.root / "users.conf").exists():
             self.write_units({})
+
+    def room(self) -> int:
+        """Bytes that streams may take in all: what is asked for, and what the disk holds."""
+        store = self.root / "jetstream"
+        used = sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
+        # A limit that the disk cannot hold would be met as a failed write, not as "slow down".
+        return min(self.max_file_store, (used + shutil.disk_usage(store).free) * 8 // 10)
 
     def write_units(self, units: Mapping[str, str]) -> None:
         """Let exactly these units in (code → bcrypt digest of the API key); a running server needs `reload`."""

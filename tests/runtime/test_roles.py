@@ -1,0 +1,152 @@
+"""Roles in real processes, and how they report."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from qunce.process import free_port, write_private
+from qunce.reporter import Reporter
+from qunce.roles import parse
+from qunce.settings import Settings, to_toml
+from store.database import connect
+from store.status import Component, components
+from tests.conftest import RunningNats
+
+pytestmark = pytest.mark.concurrent
+
+
+def until(what: Callable[[], bool], timeout_s: float = 20.0) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while not what():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def words(dsn: str) -> dict[str, Component]:
+    with connect(dsn, application="test") as conn:
+        return {word.component: word for word in components(conn)}
+
+
+def qunce(*arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("QUNCE_")}
+    command = [sys.executable, "-m", "qunce", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)
+
+
+def test_roles_are_parsed_and_a_wrong_one_is_named() -> None:
+    assert parse("writer, api") == ["api", "writer"]
+    with pytest.raises(ValueError, match="'riter'"):
+        parse("api,riter")
+    with pytest.raises(ValueError, match="at least one"):
+        parse(" , ")
+
+
+def test_the_reporter_writes_changes_at_once_and_the_last_word_at_the_end(dsn: str) -> None:
+    reporter = Reporter(dsn, "here")
+    reporter("writer", "starting", {})
+    assert until(lambda: "writer" in words(dsn), 5)
+    for n in range(100):
+        reporter("writer", "ok", {"n": n})
+    assert until(lambda: words(dsn)["writer"].status == "ok", 5)
+    reporter("writer", "ok", {"n": "last"})
+    reporter.close()
+    assert words(dsn)["writer"].detail == {"n": "last"}
+
+
+def test_the_reporter_never_blocks_while_the_database_is_away() -> None:
+    reporter = Reporter(f"postgresql://u:p@127.0.0.1:{free_port()}/d", "here")
+    begun = time.monotonic()
+    for n in range(1000):
+        reporter("writer", "ok", {"n": n})
+    assert time.monotonic() - begun < 1
+    reporter.close()
+
+
+@pytest.fixture
+def settings_file(dsn: str, nats_server: RunningNats, tmp_path: Path) -> Path:
+    settings = Settings.model_validate(
+        {
+            "data_dir": tmp_path,
+            "database": {"dsn": dsn},
+            "log": {"url": nats_server.url, "max_bytes": 2**28},
+            "mqtt": {"url": nats_server.mqtt_url},
+            "api": {"port": free_port()},
+            "dashboard": {"password": "long enough", "signing_key": "k" * 40},
+        }
+    )
+    file = tmp_path / "own.toml"
+    write_private(file, to_toml(settings))
+    (tmp_path / "connectors.toml").write_text("connectors = []\n")
+    return file
+
+
+def test_a_role_process_reports_and_drains_on_sigterm(settings_file: Path, dsn: str, tmp_path: Path) -> None:
+    roles = ("api", "writer", "connectors", "dashboard")
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "qunce", "up", "--roles", ",".join(roles), "--config", str(settings_file)],
+            stderr=log,
+        )
+        try:
+
+            def well() -> bool:
+                return set(roles) <= {name for name, word in words(dsn).items() if word.status == "ok"}
+
+            assert until(well), (tmp_path / "log").read_text()
+            checked = qunce("check", "--json", "--config", str(settings_file))
+            answers = {one["name"]: one["ok"] for one in json.loads(checked.stdout)}
+            assert answers == {"database": True, "log": True, "mqtt": True, "http": True}
+            assert checked.returncode == 0
+            told = json.loads(qunce("status", "--json", "--config", str(settings_file)).stdout)
+            assert told["well"], told
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(15) == 0, (tmp_path / "log").read_text()
+        finally:
+            process.kill()
+            process.wait()
+    assert {word.status for word in words(dsn).values()} == {"stopped"}
+
+
+def test_what_is_missing_ends_with_code_2_and_says_what() -> None:
+    done = qunce("up", "--roles", "writer", "--data-dir", "/nonexistent")
+    assert done.returncode == 2
+    assert "database.dsn" in done.stderr
+    assert "QUNCE_DATABASE__DSN" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_check_says_what_cannot_be_reached(tmp_path: Path) -> None:
+    settings = Settings.model_validate(
+        {
+            "data_dir": tmp_path,
+            "database": {"dsn": f"postgresql://u:hush@127.0.0.1:{free_port()}/d"},
+            "log": {"url": f"nats://u:hush@127.0.0.1:{free_port()}"},
+            "api": {"port": free_port()},
+        }
+    )
+    file = tmp_path / "own.toml"
+    write_private(file, to_toml(settings))
+    done = qunce("check", "--json", "--config", str(file))
+    assert done.returncode == 1
+    assert "hush" not in done.stdout + done.stderr
+    assert {one["name"] for one in json.loads(done.stdout) if not one["ok"]} == {
+        "database", "log", "mqtt", "http", "connectors",
+    }  # fmt: skip
+
+
+def test_db_migrate_and_version(settings_file: Path) -> None:
+    done = qunce("db", "migrate", "--config", str(settings_file))
+    assert done.returncode == 0, done.stderr
+    assert "layout" in done.stdout
+    assert qunce("version").stdout.startswith("qunce ")
