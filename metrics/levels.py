@@ -26,15 +26,28 @@ _REASON = np.array([None, *CODES[1:]], dtype=object)
 class Groups:
     """Rows grouped by (equipment, source, period): `of_row` gives each row's group.
 
-    Group arrays: `equipment` (0 unknown), `start` (index into `starts`), and for each level the entity's
-    id, -1 where the group belongs to none.
+    `n` groups; `levels` says which of them make up each entity of a level.
     """
 
     of_row: Ints
-    equipment: Ints
+    n: int
+    levels: dict[Level, Members]
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Entities of one level, by period: `entity`, `start` (µs) of each.
+
+    `some`: indices of the groups that belong to one; `of`: which one, for each of these. `pair`: number
+    of the distinct (entity, period, equipment) each belongs to; `pair_of`: the entity of that pair.
+    """
+
+    entity: Ints
     start: Ints
-    starts: Ints
-    entity: dict[Level, Ints]
+    some: Ints
+    of: Ints
+    pair: Ints
+    pair_of: Ints
 
 
 def group(equipment: Ints, source: Ints, start: Ints, registry: Registry) -> Groups:
@@ -57,7 +70,17 @@ def group(equipment: Ints, source: Ints, start: Ints, registry: Registry) -> Gro
         "cluster": _look_up(registry.pilots["unit_id"], registry.pilots["pilot_id"], unit),
         "province": np.full(len(keys), PROVINCE, np.int64),
     }
-    return Groups(of_row, equipment_of, start_of, starts, entity)
+    levels = {level: _members(of, start_of, starts, equipment_of) for level, of in entity.items()}
+    return Groups(of_row, len(keys), levels)
+
+
+def _members(entity: Ints, start: Ints, starts: Ints, equipment: Ints) -> Members:
+    some = np.flatnonzero(entity >= 0)
+    n = max(len(starts), 1)
+    keys, of = np.unique(entity[some] * n + start[some], return_inverse=True)
+    width = int(equipment.max(initial=0)) + 1
+    pairs, pair = np.unique(of * width + equipment[some], return_inverse=True)
+    return Members(keys // n, starts[keys % n] if len(keys) else keys, some, of, pair, pairs // width)
 
 
 def _look_up(keys: pd.Series[int], values: pd.Series[int], wanted: npt.NDArray[np.int64]) -> Ints:
@@ -76,7 +99,7 @@ def values_of(
 
     A group's sums take the rows whose terms are known; its completeness is Σ covered / Σ needed over all.
     """
-    n = len(groups.equipment)
+    n = groups.n
     known = np.isfinite(terms.numerator)
     if indicator.kind == "ratio":
         known &= np.isfinite(terms.denominator)
@@ -98,7 +121,7 @@ def values_of(
     reason = np.zeros(n, np.int8)
     np.maximum.at(reason, groups.of_row, np.where(known, np.int8(0), terms.reason))
     frames = [
-        _level(indicator, level, period, provenance, groups, sums, reason, terms.if_zero)
+        _level(indicator, level, period, provenance, groups.levels[level], sums, reason, terms.if_zero)
         for level in indicator.periods
         if indicator.has(level, period)
     ]
@@ -110,23 +133,19 @@ def _level(
     level: Level,
     period: str,
     provenance: str,
-    groups: Groups,
+    members: Members,
     sums: Floats,
     reason: npt.NDArray[np.int8],
     if_zero: str,
 ) -> pd.DataFrame:
-    some = groups.entity[level] >= 0
-    keys, member = np.unique(
-        groups.entity[level][some] * len(groups.starts) + groups.start[some], return_inverse=True
-    )
-    n = len(keys)
+    some, member, n = members.some, members.of, len(members.entity)
     top, bottom, covered, needed, known, with_bottom = (
         np.asarray(np.bincount(member, weights=row[some], minlength=n), np.float64) for row in sums
     )
     why = np.zeros(n, np.int8)
     np.maximum.at(why, member, reason[some])
-    contributes = sums[4][some] > 0
-    pairs = np.unique(np.stack([member[contributes], groups.equipment[some][contributes]]), axis=1)
+    contributed = np.zeros(len(members.pair_of), np.bool_)
+    contributed[members.pair[sums[4][some] > 0]] = True
     top, bottom = np.round(top, 6), np.round(bottom, 6)
     if indicator.kind == "ratio":
         fine = (known > 0) & (bottom > 0)
@@ -142,13 +161,13 @@ def _level(
             "code": indicator.code,
             "formula_version": indicator.version,
             "level": level,
-            "entity_id": keys // len(groups.starts),
+            "entity_id": members.entity,
             "period": period,
-            "period_start": groups.starts[keys % len(groups.starts)],
+            "period_start": members.start,
             "value": value,
             "numerator": np.where(known > 0, top, np.nan),
             "denominator": np.where(with_bottom > 0, bottom, np.nan),
-            "n_inputs": np.bincount(pairs[0].astype(np.int64), minlength=n),
+            "n_inputs": np.bincount(members.pair_of[contributed], minlength=n),
             "completeness": completeness(covered, needed),
             "provenance": provenance,
             "reason": _REASON[np.where(fine, 0, why)],

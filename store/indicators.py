@@ -229,15 +229,23 @@ def save_values(conn: Connection, values: pd.DataFrame, now: datetime) -> int:
 
     `values`: COLUMNS without computed_at, `period_start` in µs. A provisional value is replaced in
     place; a closed one that is the same stays, one that differs is superseded and the new one appended.
+    Within the caller's transaction.
     """
     if values.empty:
         return 0
     conn.execute(_STAGE)
+    # One index probe a value, however the table's statistics stand: it may just have been filled.
+    conn.execute(
+        "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off"
+    )
     write(conn, "fresh_value", values)
     written = conn.execute(_REPLACE, {"now": now}).rowcount
     conn.execute(_SUPERSEDE, {"now": now})
     written += conn.execute(_APPEND, {"now": now}).rowcount
     conn.execute("TRUNCATE fresh_value")
+    conn.execute(
+        "SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on; SET LOCAL enable_seqscan = on"
+    )
     return written
 
 

@@ -175,13 +175,15 @@ _ROW = {"run": "int4", "tag_id": "int4", "ts": "timestamptz", "value": "float8",
 
 
 def raw_slice(conn: Connection, equipment_id: npt.NDArray[np.int32], hour: npt.NDArray[np.int64]) -> RawSlice:
-    """Fetch what these equipment-hours are computed from, in seven set-based queries."""
+    """Fetch what these equipment-hours are computed from, in seven set-based queries of one transaction."""
     runs = runs_of(equipment_id, hour)
     who = np.unique(runs["equipment_id"]).tolist()
     arrays = [runs["equipment_id"].tolist(), runs["lo"].tolist(), runs["hi"].tolist()]
-    # Thousands of index probes: compiling the plan costs more than running it.
-    conn.execute("SET jit = off")
+    # Thousands of index probes: compiling the plan costs more than running it, and partitions that were
+    # just filled have no statistics yet that would keep the planner from reading them whole.
+    conn.execute("SET LOCAL jit = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off")
     rows = read(conn, _ROWS, arrays, _ROW)
+    conn.execute("SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on")
     texts = read(conn, _TEXTS, arrays, _ROW)
     rows = {name: np.concatenate([rows[name], texts[name]]) for name in rows}
     rows["run"] = rows["run"] - 1

@@ -92,7 +92,7 @@ CREATE TABLE indicator_value (
 );
 CREATE UNIQUE INDEX indicator_value_current
     ON indicator_value (code, level, entity_id, period, period_start) WHERE superseded_at IS NULL;
-CREATE INDEX indicator_value_period ON indicator_value (period, period_start, code, level);
+CREATE INDEX indicator_value_period ON indicator_value (period, period_start, code, level, entity_id);
 COMMENT ON TABLE indicator_value IS 'Indicator values, append-only: a closed period''s recomputation supersedes; a provisional value (period still open) is replaced in place';
 COMMENT ON COLUMN indicator_value.code IS 'indicator code of the catalogue';
 COMMENT ON COLUMN indicator_value.formula_version IS 'version of the formula';
