@@ -193,7 +193,12 @@ def _cut(batch: Batch, most_bytes: int) -> Batch:
     else:
         text = None if batch.text is None else batch.text[0]
         large, ts = (text or "").encode(), int(batch.ts[0])
-        place, reason, tag, parameters = "row", "body_too_large", batch.tags[int(batch.tag_index[0])][:1024], {}
+        place, reason, tag, parameters = (
+            "row",
+            "body_too_large",
+            batch.tags[int(batch.tag_index[0])][:1024],
+            {},
+        )
     parameters |= {"got_bytes": str(len(large)), "limit_bytes": str(most_bytes)}
     empty = _rows(batch, slice(0, 0), slice(0, 0))
     cut = Refusal(

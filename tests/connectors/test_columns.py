@@ -50,7 +50,7 @@ def test_merge_keeps_every_row_in_order(groups):
 
 
 @settings(max_examples=50)
-@given(ROWS, st.integers(0, 10), st.integers(1200, 4000))
+@given(ROWS, st.integers(0, 10), st.integers(3000, 6000))
 def test_parts_fit_and_hold_everything(rows, refused: int, most: int):
     batch = batch_of(rows, refused)
     parts = list(encoded_parts(batch, most))
