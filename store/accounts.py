@@ -106,8 +106,8 @@ def _book_supply(conn: Connection, rows: Rows, verdicts: Verdicts, refused: list
         np.r_[duplicate, none],
         np.r_[np.zeros(len(rows), np.bool_), ~none],
     ]
-    keys, group = np.unique(np.stack(columns, axis=1).astype(np.int64), axis=0, return_inverse=True)
-    sums = [np.bincount(group.ravel(), fact, len(keys)).astype(np.int64).tolist() for fact in facts]
+    (equipment, source, hour), group = _grouped(*columns)
+    sums = [np.bincount(group, fact, len(hour)).astype(np.int64).tolist() for fact in facts]
     conn.execute(
         "INSERT INTO supply_hour AS s"
         " (equipment_id, source_id, hour, accepted, live, timely, duplicates, quarantined)"
@@ -117,8 +117,7 @@ def _book_supply(conn: Connection, rows: Rows, verdicts: Verdicts, refused: list
         " live = s.live + excluded.live, timely = s.timely + excluded.timely,"
         " duplicates = s.duplicates + excluded.duplicates, quarantined = s.quarantined + excluded.quarantined",
         (
-            keys[:, 0].tolist(), keys[:, 1].tolist(),
-            [moment(hour * HOUR_US) for hour in keys[:, 2].tolist()], *sums,
+            equipment.tolist(), source.tolist(), [moment(h * HOUR_US) for h in hour.tolist()], *sums,
         ),
     )  # fmt: skip
 
@@ -126,12 +125,13 @@ def _book_supply(conn: Connection, rows: Rows, verdicts: Verdicts, refused: list
 def _book_arrival(conn: Connection, rows: Rows, refused: list[Refused]) -> None:
     source = np.r_[rows.source_id, [r.source_id for r in refused]]
     slot = np.r_[rows.received_at, [r.received_at for r in refused]] // ARRIVAL_SLOT_US
-    keys, n = np.unique(np.stack([source, slot], axis=1).astype(np.int64), axis=0, return_counts=True)
+    (source, slot), group = _grouped(source, slot)
+    n = np.bincount(group)
     conn.execute(
         "INSERT INTO arrival AS a (source_id, slot, received)"
         " SELECT * FROM unnest(%s::integer[], %s::timestamptz[], %s::bigint[])"
         " ON CONFLICT (source_id, slot) DO UPDATE SET received = a.received + excluded.received",
-        (keys[:, 0].tolist(), [moment(s * ARRIVAL_SLOT_US) for s in keys[:, 1].tolist()], n.tolist()),
+        (source.tolist(), [moment(s * ARRIVAL_SLOT_US) for s in slot.tolist()], n.tolist()),
     )
 
 
@@ -147,16 +147,17 @@ def _book_latency(conn: Connection, rows: Rows, verdicts: Verdicts, now_us: int)
         return
     slot = live.received_at // LATENCY_SLOT_US
     bucket = latency_bucket((now_us - live.ts) / 1e6)
-    keys, n = np.unique(
-        np.stack([live.source_id, slot, bucket], axis=1).astype(np.int64), axis=0, return_counts=True
-    )
+    (source, slot, bucket), group = _grouped(live.source_id, slot, bucket)
+    n = np.bincount(group)
     conn.execute(
         "INSERT INTO latency_bucket AS l (source_id, slot, bucket, n)"
         " SELECT * FROM unnest(%s::integer[], %s::timestamptz[], %s::smallint[], %s::bigint[])"
         " ON CONFLICT (source_id, slot, bucket) DO UPDATE SET n = l.n + excluded.n",
         (
-            keys[:, 0].tolist(), [moment(s * LATENCY_SLOT_US) for s in keys[:, 1].tolist()],
-            keys[:, 2].tolist(), n.tolist(),
+            source.tolist(),
+            [moment(s * LATENCY_SLOT_US) for s in slot.tolist()],
+            bucket.tolist(),
+            n.tolist(),
         ),
     )  # fmt: skip
 
@@ -165,13 +166,28 @@ def mark_dirty(conn: Connection, rows: Rows) -> None:
     """Mark the equipment-hours these rows touch, for the metrics engine."""
     if len(rows) == 0:
         return
-    keys = np.unique(np.stack([rows.equipment_id, rows.ts // HOUR_US], axis=1), axis=0)
+    (equipment, hour), _ = _grouped(rows.equipment_id, rows.ts // HOUR_US)
     conn.execute(
         "INSERT INTO dirty_hour (equipment_id, hour)"
         " SELECT * FROM unnest(%s::integer[], %s::timestamptz[])"
         " ON CONFLICT (equipment_id, hour) DO UPDATE SET marked_at = clock_timestamp()",
-        (keys[:, 0].tolist(), [moment(hour * HOUR_US) for hour in keys[:, 1].tolist()]),
+        (equipment.tolist(), [moment(h * HOUR_US) for h in hour.tolist()]),
     )
+
+
+def _grouped(*columns: npt.ArrayLike) -> tuple[list[npt.NDArray[np.int64]], npt.NDArray[np.int64]]:
+    """The distinct rows of integer columns, as columns, and for each row the number of its group.
+
+    The columns are folded into one integer: sorting that is many times cheaper than sorting rows.
+    Their ranges multiplied must stay below 2^63 (machines x sources x hours of three years do).
+    """
+    given = [np.asarray(column, np.int64) for column in columns]
+    key = np.zeros(len(given[0]), np.int64)
+    for column in given:
+        low = column.min()
+        key = key * (column.max() - low + 1) + (column - low)
+    _, first, group = np.unique(key, return_index=True, return_inverse=True)
+    return [column[first] for column in given], group
 
 
 def positions(conn: Connection, stream: str, lane: str) -> dict[int, int]:

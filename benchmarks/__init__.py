@@ -1,0 +1,1 @@
+"""How much the platform takes, measured through its public interface on this machine."""
