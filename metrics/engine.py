@@ -99,7 +99,7 @@ def indicators(conn: Connection, now: datetime, *, settle_s: float = 15.0) -> in
         values = _values(conn, period, spans)
         save(conn, values, now)
         if period == "day":
-            connected_by_day(conn, spans, now)
+            connected_by_day(conn, spans, now, before=moment(int(start_of("day", micros(now)))))
         rollups.unmark_periods(conn, mine)
     return len(mine)
 
@@ -146,13 +146,15 @@ def _reading(*reads: Reads) -> list[tuple[Indicator, Formula]]:
     return [(one, formula) for one, formula in found if formula.reads in reads]
 
 
-def connected_by_day(conn: Connection, spans: list[components.Span], now: datetime) -> None:
-    """Devices connected on each day that these days (+08:00) bear upon: themselves and the 30 after."""
+def connected_by_day(
+    conn: Connection, spans: list[components.Span], now: datetime, *, before: datetime
+) -> None:
+    """Devices connected on each day before `before` that these days (+08:00) bear upon: themselves and the 29 after."""
     code = "plat.devices_connected"
     indicator, window = catalogue()[code], 30
     day = timedelta(days=1)
     first = min(lo for lo, _ in spans)
-    last = min(max(lo for lo, _ in spans) + window * day, moment(int(start_of("day", micros(now)))))
+    last = min(max(lo for lo, _ in spans) + (window - 1) * day, before - day)
     if last < first:
         return
     seen = components.connected_days(conn, first - (window - 1) * day, last + day)

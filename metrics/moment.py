@@ -63,7 +63,8 @@ def registers(conn: Connection, now: datetime) -> int:
             since = newest + length if newest else now - timedelta(days=DAYS_BACK)
             values.append(_latency(conn, registry, period, moment(int(start_of(period, micros(since)))), now))
         written = save(conn, pd.concat([v for v in values if len(v)], ignore_index=True), now)
-        connected_by_day(conn, [(today, today + timedelta(days=1))], now)
+        tomorrow = today + timedelta(days=1)
+        connected_by_day(conn, [(today, tomorrow)], now, before=tomorrow)
         return written
 
 

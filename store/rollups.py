@@ -20,6 +20,7 @@ HOUR_US = 3_600_000_000
 ROLES = ("other", "state", "mode", "produced", "good", "scrap", "energy")
 """What the rollup makes of a tag; `role` in the tags of a slice indexes this. Text tags have TEXT."""
 TEXT = 9
+_MANY_HOURS = 500  # more than late readings touch, less than a history does
 
 COMPONENTS = (
     "observed_s", "known_s", "state_known_s", "online_s", "executing_s", "apt_s", "aust_s", "pbt_s",
@@ -99,30 +100,32 @@ def backlog(conn: Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def mark_silent_hours(conn: Connection, now: datetime, *, quiet_s: float) -> int:
+def mark_silent_hours(conn: Connection, since: datetime, now: datetime, *, quiet_s: float) -> int:
     """Mark the hours in which an equipment that reports on schedule sent nothing, so that they count as missing.
 
-    From each equipment's first computed hour to `now`. Does nothing (and returns 0) while older hours
-    are still marked or were computed in the last `quiet_s`: history is being filled, and what looks
-    silent may yet come.
+    From `since`, or each equipment's first computed hour if that is later, to `now`. Does nothing (and
+    returns 0) while many older hours are marked or were computed in the last `quiet_s`: history is being
+    filled, and what looks silent may yet come.
     """
     row = conn.execute(
-        "SELECT EXISTS (SELECT 1 FROM dirty_hour WHERE hour < %(now)s - interval '3 hours')"
-        " OR EXISTS (SELECT 1 FROM equipment_hour WHERE hour < %(now)s - interval '3 hours'"
-        "            AND computed_at > %(now)s - %(quiet)s * interval '1 second')",
+        "SELECT (SELECT count(*) FROM dirty_hour WHERE hour < %(now)s - interval '3 hours')"
+        " + (SELECT count(*) FROM equipment_hour WHERE hour < %(now)s - interval '3 hours'"
+        "    AND computed_at > %(now)s - %(quiet)s * interval '1 second')",
         {"now": now, "quiet": quiet_s},
     ).fetchone()
-    if row and row[0]:
+    if row and row[0] > _MANY_HOURS:
         return 0
     return conn.execute(
         "INSERT INTO dirty_hour (equipment_id, hour)"
-        " SELECT f.equipment_id, h FROM (SELECT equipment_id, min(hour) AS hour FROM equipment_hour"
-        "   GROUP BY equipment_id) f"
-        " CROSS JOIN LATERAL generate_series(f.hour, date_trunc('hour', %(now)s::timestamptz), interval '1 hour') h"
-        " WHERE EXISTS (SELECT 1 FROM tag t JOIN reporting_schedule USING (tag_id) WHERE t.equipment_id = f.equipment_id)"
+        " SELECT f.equipment_id, h FROM (SELECT e.equipment_id, (SELECT min(hour) FROM equipment_hour h"
+        "     WHERE h.equipment_id = e.equipment_id) AS hour FROM equipment e) f"
+        " CROSS JOIN LATERAL generate_series(greatest(f.hour, date_trunc('hour', %(since)s::timestamptz)),"
+        "   date_trunc('hour', %(now)s::timestamptz), interval '1 hour') h"
+        " WHERE f.hour IS NOT NULL"
+        "   AND EXISTS (SELECT 1 FROM tag t JOIN reporting_schedule USING (tag_id) WHERE t.equipment_id = f.equipment_id)"
         "   AND NOT EXISTS (SELECT 1 FROM equipment_hour e WHERE e.equipment_id = f.equipment_id AND e.hour = h)"
         " ON CONFLICT DO NOTHING",
-        {"now": now},
+        {"since": since, "now": now},
     ).rowcount
 
 
