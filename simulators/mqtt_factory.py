@@ -56,6 +56,7 @@ class MqttGateway:
         self._outstanding: dict[int, Message] = {}
         self._is_connected = False
         self._is_up = False
+        self._has_trouble = False
         self._loop = asyncio.get_running_loop()
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2, client_id=lane.name, clean_session=True, protocol=mqtt.MQTTv311
@@ -64,11 +65,15 @@ class MqttGateway:
         self._client.max_inflight_messages_set(MAX_OUTSTANDING)
         self._client.reconnect_delay_set(1, 10)
         self._client.on_connect = self._on_connect
+        self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self._loop.call_soon_threadsafe(self._connected, bool(reason.is_failure), str(reason))
+
+    def _on_connect_fail(self, _client: Any, _data: Any) -> None:
+        self._loop.call_soon_threadsafe(self._trouble, "no connection")
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self._loop.call_soon_threadsafe(self._disconnected, str(reason))
@@ -78,17 +83,25 @@ class MqttGateway:
 
     def _connected(self, failed: bool, reason: str) -> None:
         if failed:
-            log.warning("%s refused by the broker: %s", self.lane.name, reason)
+            self._trouble(reason)
             return
-        self._is_connected = True
+        if self._has_trouble:
+            log.info("%s: the broker answers", self.lane.name)
+        self._is_connected, self._has_trouble = True, False
         # paho publishes again what was not acknowledged on the connection before
         for message in self._outstanding.values():
             self._outbox.count(message.source, "resent", message.rows)
 
     def _disconnected(self, reason: str) -> None:
         if self._is_connected and self._is_up:
-            log.warning("%s lost the broker: %s", self.lane.name, reason)
+            self._trouble(reason)
         self._is_connected = False
+
+    def _trouble(self, reason: str) -> None:
+        """Say it once, when it begins."""
+        if not self._has_trouble:
+            log.warning("%s cannot publish: %s", self.lane.name, reason)
+        self._has_trouble = True
 
     def _published(self, mid: int) -> None:
         message = self._outstanding.pop(mid, None)

@@ -90,6 +90,8 @@ def run_province(province: Province, credentials: Credentials, options: RunOptio
     failed = True
     try:
         failed = asyncio.run(_serve(context))
+    except Exception:
+        log.exception("the run failed")
     finally:
         write_ledger(context.outbox, options.state_dir)
         # worker threads may still wait for an answer; all they know is in the outbox

@@ -20,7 +20,7 @@ from simulators.profile import Profile
 from simulators.province import Equipment
 from simulators.shifts import DAY_MS
 
-_KEPT_DAYS = 3
+_KEPT_DAYS = 2
 
 
 @dataclass(frozen=True, slots=True)
