@@ -146,7 +146,7 @@ def _level(
     np.maximum.at(why, member, reason[some])
     contributed = np.zeros(len(members.pair_of), np.bool_)
     contributed[members.pair[sums[4][some] > 0]] = True
-    top, bottom = np.round(top, 6), np.round(bottom, 6)
+    top, bottom = same_sum(top), same_sum(bottom)
     if indicator.kind == "ratio":
         fine = (known > 0) & (bottom > 0)
         value = np.divide(top, bottom, out=np.full(n, np.nan), where=fine)
@@ -173,6 +173,13 @@ def _level(
             "reason": _REASON[np.where(fine, 0, why)],
         }
     )
+
+
+def same_sum(total: Floats) -> Floats:
+    """To 12 significant digits: the same summands in another order are the same sum, not a new value."""
+    size = np.floor(np.log10(np.abs(total), out=np.zeros(len(total)), where=total != 0))
+    scale = 10.0 ** (11 - size)
+    return np.asarray(np.round(total * scale) / scale)
 
 
 def completeness(covered: Floats, needed: Floats) -> Floats:
