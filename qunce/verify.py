@@ -25,37 +25,40 @@ from qunce.settings import Settings
 from store import accounts
 from store.database import connect
 
-_COLUMNS = (
-    "发送 sent",
-    "入库 stored",
-    "重复 duplicates",
-    "更正 corrections",
-    "隔离 quarantined",
-    "在途 pending",
-    "重投 redelivered",
-    "未确认 in flight",
+_COLUMNS = ("发送", "入库", "重复", "隔离", "在途", "其中更正", "其中重投")
+_LEGEND = (
+    "发送 sent = 入库 stored + 重复 duplicates + 隔离 quarantined + 在途 pending;"
+    " 更正 corrections are among stored, 重投 redelivered among sent"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class SourceBalance:
-    """One source. `sent` is the sender's own count where it keeps one, else what was received.
+    """One source, in rows.
 
-    in_flight: rows whose acknowledgement the sender had not seen when it wrote its count.
-    redelivered: rows received more often than sent; each must be among the duplicates.
+    acknowledged: what the sender counts as sent and acknowledged; where no sender's own count is at
+    hand, what arrived. in_flight: handed over, but the sender had not seen the acknowledgement when
+    it wrote its count. redelivered: arrived beyond what was acknowledged and explained, either as in
+    flight or, sent again for want of an acknowledgement, as one of the duplicates.
+    sent = acknowledged + redelivered, and that must be stored + duplicates + quarantined + pending.
     """
 
     unit: str
     source: str
     sent: int
-    in_flight: int
     stored: int
     duplicates: int
     corrections: int
     quarantined: int
     pending: int
+    acknowledged: int
+    in_flight: int
     redelivered: int
-    balanced: bool
+
+    @property
+    def balanced(self) -> bool:
+        """To the row."""
+        return self.sent == self.stored + self.duplicates + self.quarantined + self.pending
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,8 @@ class Verification:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {"balanced": self.balanced, **asdict(self)}
+        sources = [{**asdict(source), "balanced": source.balanced} for source in self.sources]
+        return {"balanced": self.balanced, "sources": sources, "disagreements": self.disagreements}
 
 
 def run(settings: Settings, *, as_json: bool) -> int:
@@ -92,17 +96,17 @@ def run(settings: Settings, *, as_json: bool) -> int:
 
 
 def _show(found: Verification) -> None:
-    table = Table(title="逐源对账 | sent = stored + duplicates + quarantined + pending")
-    for column in ("", "来源 source", *_COLUMNS):
-        table.add_column(
-            column, justify="left" if column in ("", "来源 source") else "right", overflow="fold"
-        )
+    table = Table(title="逐源对账(行)| balance of every source, in rows", caption=_LEGEND)
+    table.add_column("")
+    table.add_column("来源 source", no_wrap=True)
+    for column in _COLUMNS:
+        table.add_column(column, justify="right", no_wrap=True)
     for source in found.sources:
-        figures = (source.sent, source.stored, source.duplicates, source.corrections, source.quarantined)
+        figures = (source.sent, source.stored, source.duplicates, source.quarantined, source.pending)
         table.add_row(
             "[green]✓[/green]" if source.balanced else "[red]✗[/red]",
             source.source,
-            *(f"{n:,}" for n in (*figures, source.pending, source.redelivered, source.in_flight)),
+            *(f"{n:,}" for n in (*figures, source.corrections, source.redelivered)),
         )
     console = Console()
     console.print(table)
@@ -170,25 +174,23 @@ def _balance_source(
         else (0, 0, 0, 0)
     )
     arrived = stored + duplicates + quarantined + pending
-    claimed = arrived if sent is None else int(sent["sent"])
+    acknowledged = arrived if sent is None else int(sent["sent"])
     in_flight = 0 if sent is None else int(sent.get("in_flight", 0))
     meant_twice = 0 if sent is None else int(sent.get("faults", {}).get("duplicate", 0))
-    redelivered = max(0, arrived - claimed)
-    # More than was sent is no loss, but it must be explained: sent again for want of an
-    # acknowledgement (then it is among the duplicates), or sent but not yet counted as such.
     explained = max(0, duplicates - meant_twice) + in_flight
+    redelivered = max(0, min(arrived - acknowledged, explained))
     return SourceBalance(
         unit=unit,
         source=source,
-        sent=claimed,
-        in_flight=in_flight,
+        sent=acknowledged + redelivered,
         stored=stored,
         duplicates=duplicates,
         corrections=corrections,
         quarantined=quarantined,
         pending=pending,
+        acknowledged=acknowledged,
+        in_flight=in_flight,
         redelivered=redelivered,
-        balanced=arrived >= claimed and redelivered <= explained,
     )
 
 

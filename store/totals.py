@@ -37,20 +37,25 @@ def indicator_counts(conn: Connection) -> dict[str, int]:
     return dict(rows.fetchall())
 
 
-def latency_quantile_s(conn: Connection, since: datetime, quantile: float = 0.95) -> float | None:
-    """Seconds from source time to stored, of live readings received since then; None without any.
-
-    Interpolated within the histogram's bucket (10 % wide); the slot (5 min) that holds `since` counts whole.
-    """
+def latency_counts(conn: Connection, since: datetime) -> dict[int, int]:
+    """Histogram bucket → live readings, of the 5-minute slots that reach past `since`."""
     rows = conn.execute(
         "SELECT bucket, sum(n)::bigint FROM latency_bucket"
         " WHERE slot > %s - interval '5 minutes' GROUP BY bucket ORDER BY bucket",
         (since,),
-    ).fetchall()
-    wanted = quantile * sum(n for _, n in rows)
+    )
+    return dict(rows.fetchall())
+
+
+def latency_quantile_s(counts: dict[int, int], quantile: float = 0.95) -> float | None:
+    """Seconds from source time to stored that this share does not exceed; None without readings.
+
+    Interpolated within the histogram's bucket (10 % wide).
+    """
+    wanted = quantile * sum(counts.values())
     passed = 0
-    for bucket, n in rows:
-        if passed + n >= wanted:
+    for bucket, n in sorted(counts.items()):
+        if n > 0 and passed + n >= wanted:
             low = BUCKET_BASE_S * BUCKET_GROWTH**bucket if bucket > 0 else 0.0
             high = BUCKET_BASE_S * BUCKET_GROWTH ** (bucket + 1)
             return float(low + (high - low) * (wanted - passed) / n)

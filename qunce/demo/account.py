@@ -8,19 +8,29 @@ from typing import Any
 from qunce.demo.pages import statuses
 from qunce.settings import Settings
 from store.database import connect
-from store.totals import by_protocol, indicator_counts, latency_quantile_s
+from store.totals import by_protocol, indicator_counts, latency_counts, latency_quantile_s
 
 PROTOCOLS = ("opcua", "mqtt", "http_push", "http_pull")
 
 
 def account(
-    settings: Settings, dsn: str, since: datetime, ready_s: float, paths: list[str]
+    settings: Settings,
+    dsn: str,
+    ready_s: float,
+    paths: list[str],
+    latency_before: tuple[datetime, dict[int, int]],
 ) -> dict[str, Any]:
-    """What the report file holds. Latency is of what was received since `since`; the rest is of everything kept."""
+    """What the report file holds.
+
+    Latency is of what was stored since the histogram `latency_before` (its start, its counts) was
+    taken; everything else is of all that is kept.
+    """
+    since, before = latency_before
     with connect(dsn, application="demo", autocommit=True) as conn:
         totals = {total.protocol: total for total in by_protocol(conn)}
-        latency = latency_quantile_s(conn, since)
+        counts = latency_counts(conn, since)
         indicators = indicator_counts(conn)
+    latency = latency_quantile_s({bucket: n - before.get(bucket, 0) for bucket, n in counts.items()})
     return {
         "ready_seconds": round(ready_s, 2),
         "points": {name: totals[name].stored if name in totals else 0 for name in PROTOCOLS},

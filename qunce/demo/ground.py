@@ -103,8 +103,8 @@ class Ground:
         return not names or "demo.json" in names or names <= known
 
 
-def choose_ports(remembered: dict[str, int], api: int, offsets: list[int]) -> dict[str, int]:
-    """A free port for each server, the remembered ones if possible; `simulators` is the base of `offsets`."""
+def choose_ports(remembered: dict[str, int], api: int) -> dict[str, int]:
+    """A free port for each server, the remembered ones if possible."""
     taken: set[int] = set()
 
     def one(preferred: int) -> int:
@@ -114,14 +114,17 @@ def choose_ports(remembered: dict[str, int], api: int, offsets: list[int]) -> di
         taken.add(port)
         return port
 
-    ports = {"api": one(api)}
-    for name, preferred in _PREFERRED.items():
-        ports[name] = one(remembered.get(name, preferred))
-    bases = [*([remembered["simulators"]] if "simulators" in remembered else []), *_SIMULATORS_FROM]
-    for base in bases:
-        wanted = {base + offset for offset in offsets}
-        if not wanted & taken and all(free_port(port) == port for port in sorted(wanted)):
-            return {**ports, "simulators": base}
+    return {"api": one(api)} | {
+        name: one(remembered.get(name, preferred)) for name, preferred in _PREFERRED.items()
+    }
+
+
+def choose_base(remembered: dict[str, int], offsets: list[int]) -> int:
+    """A base port whose ports at all these offsets are free; the remembered one if possible."""
+    bases: list[int] = [remembered["simulators"]] if "simulators" in remembered else []
+    for base in bases + list(_SIMULATORS_FROM):
+        if all(free_port(base + offset) == base + offset for offset in offsets):
+            return base
     raise Refused("no free block of ports for the simulated factories; end other servers on 127.0.0.1")
 
 

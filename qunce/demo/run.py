@@ -16,7 +16,7 @@ from typing import Any
 
 from qunce.demo.account import PROTOCOLS, account
 from qunce.demo.beats import Beats, now
-from qunce.demo.ground import Ground, Refused, choose_ports, require_loopback, settle
+from qunce.demo.ground import Ground, Refused, choose_base, choose_ports, require_loopback, settle
 from qunce.demo.pages import base_url, statuses
 from qunce.demo.parts import SimulatorOptions, nats_part, postgres_part, role_parts, simulators_part
 from qunce.demo.screen import Screen
@@ -30,6 +30,7 @@ from qunce.supervisor import Supervisor
 from store.database import connect
 from store.migrate import migrate
 from store.registry import mqtt_digests
+from store.totals import latency_counts
 
 READY_WITHIN_S = 240.0
 
@@ -101,12 +102,13 @@ class Demo:
             self._screen.step("清空数据目录", f"beginning anew in {self._ground.root}")
             self._ground.clear()
         self._remember_seed()
-        province = self._plan()
-        ports = choose_ports(
-            self._ground.recall().get("ports", {}), self._given.api.port, port_offsets(province)
-        )
+        remembered = self._ground.recall().get("ports", {})
+        ports = choose_ports(remembered, self._given.api.port)
+        embedded, nats = self._launch_servers(ports)
+        province = self._plan()  # meanwhile the servers start
+        ports["simulators"] = choose_base(remembered, port_offsets(province))
         self._ground.remember(ports=ports)
-        settings, nats = self._servers(ports)
+        settings = self._settle(ports, embedded, nats)
         dsn = self._secret(settings.database.dsn)
         self._screen.step("数据库结构", "database schema")
         with connect(dsn, application="demo") as conn:
@@ -117,10 +119,12 @@ class Demo:
             self._roles(settings, beats, ports)
             before = {total.protocol: total.stored for total in beats.totals()}
             ready_s, paths = self._until_ready(settings, province, beats, before)
+            with connect(dsn, application="demo", autocommit=True) as conn:
+                before_ready = latency_counts(conn, self._since)
             self._banner(settings, ready_s)
             self._stay(beats)
             if self._options.report is not None:
-                content = account(settings, dsn, self._since, ready_s, paths)
+                content = account(settings, dsn, ready_s, paths, (self._since, before_ready))
                 self._options.report.write_text(
                     json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8"
                 )
@@ -151,9 +155,9 @@ class Demo:
         content: dict[str, Any] = json.loads(self._ground.province.read_text("utf-8"))
         return content
 
-    def _servers(self, ports: dict[str, int]) -> tuple[Settings, Nats | None]:
-        """Start the servers that the settings do not name, and settle the settings."""
-        given, embedded, waited = self._given, dict[str, str](), []
+    def _launch_servers(self, ports: dict[str, int]) -> tuple[dict[str, str], Nats | None]:
+        """Launch the servers that the settings do not name; returns dotted key → URL of those."""
+        given, embedded = self._given, dict[str, str]()
         nats: Nats | None = None
         if given.database.dsn is None:
             self._screen.step("启动 PostgreSQL", "starting PostgreSQL")
@@ -161,20 +165,22 @@ class Demo:
             postgres.prepare()
             embedded["database.dsn"] = postgres.dsn
             self._supervisor.launch(postgres_part(postgres))
-            waited.append("postgres")
         if given.log.url is None or given.mqtt.url is None:
             self._screen.step("启动 NATS（日志与 MQTT）", "starting NATS (log and MQTT)")
             nats = Nats(self._ground.root / "nats", ports["nats"], ports["mqtt"])
             nats.prepare()
             embedded["log.url"], embedded["mqtt.url"] = nats.url, nats.mqtt_url
             self._supervisor.launch(nats_part(nats))
-            waited.append("nats")
-        self._supervisor.wait(waited)
-        room = nats.room() if nats is not None and given.log.url is None else None
-        settings = settle(given, self._ground, ports, embedded, room)
+        return embedded, nats
+
+    def _settle(self, ports: dict[str, int], embedded: dict[str, str], nats: Nats | None) -> Settings:
+        """Wait for the servers; the settings that all parts of this demo share."""
+        self._supervisor.wait([child.part.name for child in self._supervisor.children])
+        room = nats.room() if nats is not None and self._given.log.url is None else None
+        settings = settle(self._given, self._ground, ports, embedded, room)
         if not asyncio.run(found_log(self._secret(settings.log.url), settings.log.max_bytes, attempts=20)):
             raise ChildFailed("日志无法连接 / the ingest log cannot be reached: check log.url")
-        return settings, nats
+        return settings
 
     def _provision(
         self, settings: Settings, province: dict[str, Any], ports: dict[str, int], nats: Nats | None

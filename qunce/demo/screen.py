@@ -80,7 +80,7 @@ class Screen:
             + (f"(×{child.restarts})" if child.restarts else "")
             for child in children
         )
-        text = f"已入库 stored {rows:,}  实时 live {rate:,.0f} 行/s  {parts}"
+        text = f"已入库 stored {rows:,}  速率 rate {rate:,.0f} 行/s  {parts}"
         if self._live is not None:
             self._line.plain = text
         elif time.monotonic() - self._said > _PLAIN_EVERY_S:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from connectors.config import load_config
-from qunce.demo.ground import Ground, choose_ports, require_loopback, settle
+from qunce.demo.ground import Ground, choose_base, choose_ports, require_loopback, settle
 from qunce.demo.wiring import connectors_toml, credentials_json, port_offsets
 from qunce.settings import Settings, SettingsError, load
 
@@ -34,10 +34,20 @@ def test_a_port_in_use_is_avoided_and_the_remembered_ones_are_kept() -> None:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         api = busy.getsockname()[1]
-        ports = choose_ports({}, api, [0, 1, 50])
+        ports = choose_ports({}, api)
         assert ports["api"] != api
-    assert len({*ports.values(), ports["simulators"] + 1, ports["simulators"] + 50}) == len(ports) + 2
-    assert choose_ports(ports, ports["api"], [0, 1, 50]) == ports
+    assert len(set(ports.values())) == len(ports)
+    assert choose_ports(ports, ports["api"]) == ports
+
+
+def test_the_simulators_get_a_block_of_free_ports() -> None:
+    base = choose_base({}, [0, 1, 50])
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", base + 50))
+        busy.listen()
+        other = choose_base({"simulators": base}, [0, 1, 50])
+    assert other != base
+    assert choose_base({"simulators": other}, [0, 1, 50]) == other
 
 
 def test_secrets_are_made_once_and_given_settings_win(tmp_path: Path) -> None:
