@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from psycopg import IsolationLevel
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +26,7 @@ from qunce.settings import Settings
 from store import accounts
 from store.database import connect
 
-_COLUMNS = ("发送", "入库", "重复", "隔离", "在途", "其中更正", "其中重投")
+_COLUMNS = ("发送", "入库", "重复", "隔离", "在途", "更正", "重投")
 _LEGEND = (
     "发送 sent = 入库 stored + 重复 duplicates + 隔离 quarantined + 在途 pending;"
     " 更正 corrections are among stored, 重投 redelivered among sent"
@@ -85,8 +86,8 @@ def run(settings: Settings, *, as_json: bool) -> int:
     from qunce.demo.servers import awake
     from qunce.roles import needed
 
-    with awake(settings):
-        dsn, log_url = needed(settings, "database.dsn"), needed(settings, "log.url")
+    with awake(settings) as found_at:
+        dsn, log_url = needed(found_at, "database.dsn"), needed(found_at, "log.url")
         found = asyncio.run(verify(dsn, log_url, Ground(settings.data_dir).simulators / "ledger.json"))
     if as_json:
         print(json.dumps(found.as_dict(), ensure_ascii=False, indent=1))  # noqa: T201 the command's output
@@ -96,11 +97,13 @@ def run(settings: Settings, *, as_json: bool) -> int:
 
 
 def _show(found: Verification) -> None:
-    table = Table(title="逐源对账(行)| balance of every source, in rows", caption=_LEGEND)
-    table.add_column("")
+    table = Table(
+        title="逐源对账(行)| balance of every source, in rows", caption=_LEGEND, box=box.SIMPLE, padding=0
+    )
+    table.add_column("  ")
     table.add_column("来源 source", no_wrap=True)
     for column in _COLUMNS:
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(f" {column}", justify="right", no_wrap=True)
     for source in found.sources:
         figures = (source.sent, source.stored, source.duplicates, source.quarantined, source.pending)
         table.add_row(
