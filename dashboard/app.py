@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -17,11 +18,14 @@ from dashboard import doors, ids, live
 from dashboard.board import Board
 from dashboard.health import health
 from dashboard.login import OPEN, Login, Sessions, Wall
+from dashboard.markup import SLOT
 from dashboard.pages import View, pages
 from dashboard.shell import INDEX, banner, frame, navigation, page_for
 from dashboard.snapshot import Snapshot
 from dashboard.texts import language_of, text
 from supervision.problems import Thresholds
+
+log = logging.getLogger(__name__)
 
 
 def attach(
@@ -51,7 +55,7 @@ def attach(
     folder = files("dashboard")
     app = Dash(
         "dashboard",
-        server=api,
+        server=api,  # type: ignore[arg-type]  # its annotation knows Flask only
         backend="fastapi",
         assets_folder=str(folder / "assets"),
         pages_folder="",
@@ -61,6 +65,7 @@ def attach(
         update_title="",
         title=text("zh", "brand"),
         index_string=INDEX,
+        on_error=_log_error,
     )
 
     # Dash's own websocket is of no use to us, yet its front end would keep one open (plotly/dash#3939).
@@ -79,8 +84,13 @@ def attach(
     return app
 
 
+def _log_error(error: Exception) -> None:
+    # Dash itself would answer 500 and say nothing to anybody; the part of the page stays as it was.
+    log.error("page callback failed", exc_info=error)
+
+
 def _register(app: Dash, board: Board) -> None:
-    @app.callback(  # type: ignore[untyped-decorator]  # Dash has no types for callbacks
+    @app.callback(
         Output(ids.PAGE, "children"),
         Output(ids.NAV, "children"),
         Input(ids.URL, "pathname"),
@@ -96,8 +106,8 @@ def _register(app: Dash, board: Board) -> None:
         view = View(board.current(), lang, zone, dict(parse_qsl((search or "").lstrip("?"))))
         return page_for(path, view), navigation(lang, path)
 
-    @app.callback(  # type: ignore[untyped-decorator]
-        Output(ids.BANNER, "children"),
+    @app.callback(
+        Output(ids.BANNER, SLOT),
         Output(ids.SHELL, "className"),
         Input(ids.TICK, "data"),
         State(ids.LANGUAGE, "data"),

@@ -9,19 +9,19 @@ from zoneinfo import ZoneInfo
 from dash import dcc, html
 from dash.development.base_component import Component
 
-from dashboard.format import Reading, duration, percent, reading
+from dashboard import markup as h
+from dashboard.format import Reading, duration, percent
 from dashboard.health import STALE_AFTER_S
-from dashboard.indicators import name_of, unit_of
+from dashboard.indicators import name_of, short_name, shown, why
+from dashboard.markup import Html
 from dashboard.texts import Language, text, text_or
 from store.overview import Figure
 from supervision.problems import Problem
 
-Children = list[Component]
-
 
 def panel(title: str, *children: Component, aside: Component | None = None, name: str = "") -> Component:
     """A titled surface; `aside` stands right of the title."""
-    head = [html.H2(title, className="panel-title")]
+    head: list[Component] = [html.H2(title, className="panel-title")]
     if aside is not None:
         head.append(html.Div(aside, className="panel-aside"))
     return html.Section(
@@ -30,11 +30,11 @@ def panel(title: str, *children: Component, aside: Component | None = None, name
     )
 
 
-def age(at: datetime | None, stale_after_s: float) -> Component:
+def age(at: datetime | None, stale_after_s: float) -> Html:
     """How old something is. The browser counts on by itself and marks it stale, even with no server left."""
     if at is None:
-        return html.Span(className="age")
-    return html.Time(
+        return h.Span(className="age")
+    return h.Time(
         className="age",
         dateTime=at.isoformat(),
         **{"data-at": f"{at.timestamp() * 1000:.0f}", "data-stale": f"{stale_after_s:.0f}"},
@@ -59,34 +59,38 @@ def period_label(language: Language, figure: Figure, zone: str, now: datetime) -
     return f"{start:%Y-%m}"
 
 
-def headline(label: str, shown: Reading, period: str, at: datetime | None, stale_after_s: float, note: str = "") -> Component:
+def headline(
+    label: str, number: Reading, period: str, at: datetime | None, stale_after_s: float, note: str = ""
+) -> Html:
     """One figure of a headline strip, with unit, period and age."""
-    return html.Div(
+    return h.Div(
         [
-            html.Div(label, className="fig-label", title=label),
-            html.Div(
-                [html.Span(shown.digits, className="fig-number"), html.Span(shown.unit, className="fig-unit")],
+            h.Div(label, className="fig-label", title=label),
+            h.Div(
+                [h.Span(number.digits, className="fig-number"), h.Span(number.unit, className="fig-unit")],
                 className="fig-value",
             ),
-            html.Div([html.Span(period, className="fig-period"), age(at, stale_after_s)], className="fig-foot"),
+            h.Div([h.Span(period, className="fig-period"), age(at, stale_after_s)], className="fig-foot"),
         ],
         className="figure",
         title=note,
     )
 
 
-def indicator_headline(language: Language, code: str, figure: Figure | None, zone: str, now: datetime) -> Component:
+def indicator_headline(
+    language: Language, code: str, figure: Figure | None, zone: str, now: datetime
+) -> Html:
     """A headline figure of an indicator; without a value it says why."""
-    label = name_of(language, code)
+    label = short_name(language, code)
     if figure is None:
-        return headline(label, reading(language, None, unit_of(code)), text(language, "figure.none"), None, 0)
-    note = figure_note(language, figure)
+        return headline(label, shown(language, code, None), text(language, "figure.none"), None, 0)
+    note = f"{name_of(language, code)} · {figure_note(language, figure)}"
     period = period_label(language, figure, zone, now)
     if figure.value is None:
-        reason = text_or(language, f"reason.{figure.reason}", figure.reason or "")
-        return headline(label, reading(language, None, unit_of(code)), reason, figure.computed_at, 0, note)
-    shown = reading(language, figure.value, unit_of(code))
-    return headline(label, shown, period, figure.computed_at, STALE_AFTER_S[figure.period], note)
+        number, reason = shown(language, code, None), why(language, figure.reason)
+        return headline(label, number, reason, figure.computed_at, 0, f"{period} · {reason} · {note}")
+    number = shown(language, code, figure.value)
+    return headline(label, number, period, figure.computed_at, STALE_AFTER_S[figure.period], note)
 
 
 def figure_note(language: Language, figure: Figure) -> str:
@@ -100,33 +104,33 @@ def figure_note(language: Language, figure: Figure) -> str:
     )
 
 
-def problem_item(language: Language, problem: Problem, unit_name: str, href: str | None) -> Component:
+def problem_item(language: Language, problem: Problem, unit_name: str, href: str | None) -> Html:
     """One open problem: what, who, evidence, since when."""
     values = {k: _said(language, k, v) for k, v in problem.evidence.items()}
     title = text(language, f"problem.{problem.kind}.title")
-    subject = [html.Span(unit_name, className="problem-unit")] if unit_name else []
-    body = html.Div(
+    subject = [h.Span(unit_name, className="problem-unit")] if unit_name else []
+    body = h.Div(
         [
-            html.Div([html.Span(title, className="problem-title"), *subject], className="problem-line"),
-            html.Div(text(language, f"problem.{problem.kind}.evidence", **values), className="problem-evidence"),
+            h.Div([h.Span(title, className="problem-title"), *subject], className="problem-line"),
+            h.Div(text(language, f"problem.{problem.kind}.evidence", **values), className="problem-evidence"),
         ],
         className="problem-body",
     )
-    mark = html.Span(
-        text(language, f"severity.{problem.severity}"), className=f"pill is-{problem.severity}"
-    )
+    mark = h.Span(text(language, f"severity.{problem.severity}"), className=f"pill is-{problem.severity}")
     inner = [mark, body, age(problem.since, 0)]
-    content = dcc.Link(inner, href=href, className="problem-link") if href else html.Div(inner, className="problem-link")
-    return html.Li(content, className="problem", key=problem.key)
+    content = (
+        h.Link(inner, href=href, className="problem-link") if href else h.Div(inner, className="problem-link")
+    )
+    return h.Li(content, className="problem", key=problem.key)
 
 
 def problem_list(
     language: Language, problems: Sequence[Problem], unit_names: dict[str, str], hrefs: dict[str, str]
-) -> Component:
+) -> Html:
     """Open problems, gravest first."""
     if not problems:
         return empty(text(language, "problems.none"), "✓")
-    return html.Ul(
+    return h.Ul(
         [
             problem_item(language, p, unit_names.get(p.unit_code or "", ""), hrefs.get(p.unit_code or ""))
             for p in problems
@@ -135,9 +139,11 @@ def problem_list(
     )
 
 
-def empty(message: str, mark: str = "…") -> Component:
+def empty(message: str, mark: str = "…") -> Html:
     """What stands where nothing is to be shown yet."""
-    return html.Div([html.Span(mark, className="empty-mark", **{"aria-hidden": "true"}), html.P(message)], className="empty")
+    return h.Div(
+        [h.Span(mark, className="empty-mark", **{"aria-hidden": "true"}), h.P(message)], className="empty"
+    )
 
 
 def segmented(id_: str, options: Sequence[tuple[str, str]], value: str, label: str) -> Component:
@@ -151,7 +157,7 @@ def segmented(id_: str, options: Sequence[tuple[str, str]], value: str, label: s
             className="segmented",
         ),
         role="group",
-        **{"aria-label": label},
+        **h.attributes({"aria-label": label}),
     )
 
 

@@ -179,7 +179,9 @@ class Board:
             clusters=self._clusters(conn, pilots, now),
         )
 
-    def _clusters(self, conn: Connection, pilots: Sequence[overview.Pilot], now: datetime) -> dict[str, Cluster]:
+    def _clusters(
+        self, conn: Connection, pilots: Sequence[overview.Pilot], now: datetime
+    ) -> dict[str, Cluster]:
         wanted = {code for code, until in list(self._wanted.items()) if until > time.monotonic()}
         return {p.code: self._cluster(conn, p, now) for p in pilots if p.code in wanted}
 
@@ -246,7 +248,9 @@ def _facts(
         for p in pilots
         if (f := hourly_rates.get((p.pilot_id, "dq.transmission_rate", "hour"))) is not None
     ]
-    due = [MilestoneFact(m.unit_code, m.code, m.name, m.planned_on) for m in milestones if m.accepted_on is None]
+    due = [
+        MilestoneFact(m.unit_code, m.code, m.name, m.planned_on) for m in milestones if m.accepted_on is None
+    ]
     told = [ComponentFact(c.component, c.instance, c.status, c.beat_at) for c in parts]
     return Facts(tuple(sources), tuple(rates), tuple(due), tuple(told))
 

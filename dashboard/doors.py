@@ -40,7 +40,12 @@ def add_routes(api: FastAPI, sessions: Sessions) -> None:
             return _login_page(lang, onward, text(lang, "login.wrong"), status=401)
         response = RedirectResponse(onward, status_code=303)
         response.set_cookie(
-            SESSION_COOKIE, cookie, max_age=sessions.seconds, httponly=True, samesite="lax", secure=sessions.secure
+            SESSION_COOKIE,
+            cookie,
+            max_age=sessions.seconds,
+            httponly=True,
+            samesite="lax",
+            secure=sessions.secure,
         )
         return response
 
@@ -56,7 +61,9 @@ def add_routes(api: FastAPI, sessions: Sessions) -> None:
         here = referer.netloc == request.headers.get("host")
         query = f"?{referer.query}" if referer.query else ""
         response = RedirectResponse(local_path(referer.path + query) if here else "/", status_code=303)
-        response.set_cookie(LANGUAGE_COOKIE, language_of(code), max_age=_YEAR, samesite="lax", secure=sessions.secure)
+        response.set_cookie(
+            LANGUAGE_COOKIE, language_of(code), max_age=_YEAR, samesite="lax", secure=sessions.secure
+        )
         return response
 
     for path, handler, method in (

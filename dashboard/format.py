@@ -20,29 +20,34 @@ class Reading:
     unit: str
 
 
-def reading(language: Language, value: float | None, unit: str) -> Reading:
-    """Show a value of the indicator catalogue's `unit`; ratios (unit %) come as fractions of 1."""
-    label = text_or(language, f"unit.{unit}", unit)
+def reading(
+    language: Language, value: float | None, unit: str, *, percent: bool = False, precision: int = 0
+) -> Reading:
+    """Show a value in `unit` (UCUM as in the catalogue); `percent`: a fraction of 1 shown as per cent.
+
+    `precision`: digits after the point. Large numbers are given in 万 / 亿 (million in English).
+    """
+    label = "%" if percent else text_or(language, f"unit.{unit}", unit)
     if value is None or not math.isfinite(value):
         return Reading(NOTHING, label)
-    if unit == "%":
-        return Reading(f"{value * 100:.1f}", "%")
-    if unit == "s":
-        return Reading(f"{value:,.2f}" if abs(value) < 10 else f"{value:,.0f}", label)
+    if percent:
+        return Reading(f"{value * 100:.{precision}f}", label)
     scaled, scale = _scaled(language, value)
     if scale:
         return Reading(f"{scaled:,.2f}" if abs(scaled) < 100 else f"{scaled:,.1f}", f"{scale}{label}")
-    whole = float(value).is_integer() or abs(value) >= 1000
-    return Reading(f"{value:,.0f}" if whole else f"{value:,.1f}", label)
+    # More digits than a reader can use are noise: four significant ones are enough before the point grows.
+    digits = min(precision, max(0, 3 - int(math.log10(abs(value))))) if abs(value) >= 1 else precision
+    return Reading(f"{value:,.{digits}f}", label)
 
 
 def _scaled(language: Language, value: float) -> tuple[float, str]:
     size = abs(value)
-    steps = ((1e8, "scale.1e8"), (1e5, "scale.1e4")) if language == "zh" else ((1e9, "scale.1e9"), (1e6, "scale.1e6"))
-    divisors = {"scale.1e8": 1e8, "scale.1e4": 1e4, "scale.1e9": 1e9, "scale.1e6": 1e6}
-    for least, key in steps:
+    # (from this size on, divisor, text); 万 only from 100,000 on: 43,408 is read more easily than 4.34 万
+    chinese = ((1e8, 1e8, "scale.1e8"), (1e5, 1e4, "scale.1e4"))
+    english = ((1e9, 1e9, "scale.1e9"), (1e6, 1e6, "scale.1e6"))
+    for least, divisor, key in chinese if language == "zh" else english:
         if size >= least:
-            return value / divisors[key], text(language, key)
+            return value / divisor, text(language, key)
     return value, ""
 
 

@@ -44,7 +44,10 @@ def health(snapshot: Snapshot) -> Health:
     if not picture.pilots:
         return Health("ok", "empty", None)
     beats = {
-        name: max((c.beat_at for c in picture.components if c.component == name and c.status != "stopped"), default=None)
+        name: max(
+            (c.beat_at for c in picture.components if c.component == name and c.status != "stopped"),
+            default=None,
+        )
         for name in NEEDED
     }
     for name, beat in beats.items():

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from dashboard.format import Reading, reading
+from dashboard.texts import Language, either, text_or
 from metrics.catalogue import catalogue
-
-from dashboard.texts import Language, either
+from metrics.reasons import REASONS
 
 PERIODS: Final = ("now", "hour", "day")
 
@@ -76,13 +77,36 @@ CODES: Final = tuple(
 """Every indicator that some page reads."""
 
 
-def unit_of(code: str) -> str:
-    """The catalogue's unit of an indicator; ratios are kept as fractions of 1 and have unit %."""
-    known = catalogue().get(code)
-    return known.unit if known else ""
+def is_percent(code: str) -> bool:
+    """Whether an indicator is a fraction of 1 that people read as per cent."""
+    return catalogue()[code].format.percent
+
+
+def unit_label(language: Language, code: str) -> str:
+    """The unit of an indicator as people write it."""
+    return reading(language, None, catalogue()[code].unit, percent=is_percent(code)).unit
+
+
+def shown(language: Language, code: str, value: float | None) -> Reading:
+    """A value of an indicator with its unit, as the catalogue wants it shown."""
+    known = catalogue()[code]
+    return reading(
+        language, value, known.unit, percent=known.format.percent, precision=known.format.precision
+    )
 
 
 def name_of(language: Language, code: str) -> str:
     """The catalogue's name of an indicator."""
-    known = catalogue().get(code)
-    return either(language, known.name_zh, known.name_en) if known else code
+    known = catalogue()[code]
+    return either(language, known.name.zh, known.name.en)
+
+
+def short_name(language: Language, code: str) -> str:
+    """The name where there is little room; the catalogue's where we have no shorter one."""
+    return text_or(language, f"short.{code}", name_of(language, code))
+
+
+def why(language: Language, reason: str | None) -> str:
+    """Why an indicator has no value."""
+    known = REASONS.get(reason or "")
+    return either(language, known.zh, known.en) if known else reason or ""

@@ -57,7 +57,7 @@ class Sessions:
 
     def wait_s(self, address: str) -> int:
         """Seconds this address must wait before it may try again; 0 = it may try."""
-        recent = [t for t in self._failures.get(address, []) if t > self._clock() - 60]
+        recent = self._recent(address)
         return 0 if len(recent) < self._login.tries else max(1, int(recent[0] + 60 - self._clock()) + 1)
 
     def open(self, user: str, password: str, address: str) -> str | None:
@@ -69,7 +69,8 @@ class Sessions:
             self._failures.pop(address, None)
             return str(self._signer.dumps({"user": user, "id": secrets.token_urlsafe(16)}))
         now = self._clock()
-        self._failures[address] = [t for t in self._failures.pop(address, []) if t > now - 60][-20:] + [now]
+        self._failures[address] = [*self._recent(address)[-20:], now]
+        self._failures.move_to_end(address)
         while len(self._failures) > 10_000:  # bounded, whoever knocks
             self._failures.popitem(last=False)
         return None
@@ -89,6 +90,9 @@ class Sessions:
         while self._ended and next(iter(self._ended.values())) < now:
             self._ended.popitem(last=False)
 
+    def _recent(self, address: str) -> list[float]:
+        return [t for t in self._failures.get(address, []) if t > self._clock() - 60]
+
     def _content(self, cookie: str | None) -> dict[str, str] | None:
         if not cookie:
             return None
@@ -100,7 +104,9 @@ class Sessions:
 
 
 def _same(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(hashlib.sha256(given.encode()).digest(), hashlib.sha256(wanted.encode()).digest())
+    return hmac.compare_digest(
+        hashlib.sha256(given.encode()).digest(), hashlib.sha256(wanted.encode()).digest()
+    )
 
 
 def cookie_of(scope: Scope, name: str) -> str | None:
@@ -136,6 +142,7 @@ class Wall:
         self._open = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let through what is open or has a session; refuse the rest."""
         if scope["type"] not in ("http", "websocket") or self._is_open(scope["path"]):
             await self._app(scope, receive, send)
             return

@@ -8,8 +8,10 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from dashboard import ids
+from dashboard import markup as h
 from dashboard.blocks import age
 from dashboard.health import health
+from dashboard.markup import Html
 from dashboard.pages import View, pages
 from dashboard.snapshot import Snapshot
 from dashboard.texts import Language, text
@@ -47,7 +49,12 @@ def frame(language: Language, zone: str, period_s: float) -> Component:
                         href="/",
                         className="brand",
                     ),
-                    html.Nav(navigation(language, "/"), id=ids.NAV, className="nav", **{"aria-label": text(language, "nav")}),
+                    html.Nav(
+                        navigation(language, "/"),
+                        id=ids.NAV,
+                        className="nav",
+                        **h.attributes({"aria-label": text(language, "nav")}),
+                    ),
                     html.Div(
                         [
                             html.Span(
@@ -61,7 +68,7 @@ def frame(language: Language, zone: str, period_s: float) -> Component:
                                 id="live-badge",
                                 role="status",
                             ),
-                            html.Time(className="clock", id="clock", **{"data-zone": zone}),
+                            html.Time(className="clock", id="clock", **h.attributes({"data-zone": zone})),
                             html.A(
                                 text(language, "other_language"),
                                 href=f"/language/{'en' if language == 'zh' else 'zh'}",
@@ -80,9 +87,12 @@ def frame(language: Language, zone: str, period_s: float) -> Component:
                 ],
                 className="top",
             ),
-            html.Div(id=ids.BANNER, className="banner-slot", **{"aria-live": "polite"}),
+            h.slot(ids.BANNER, Html(""), className="banner-slot", **h.attributes({"aria-live": "polite"})),
             html.Div(
-                [html.Strong(text(language, "banner.offline")), html.Span(text(language, "banner.offline.more"))],
+                [
+                    html.Strong(text(language, "banner.offline")),
+                    html.Span(text(language, "banner.offline.more")),
+                ],
                 className="banner is-bad offline-banner",
                 role="alert",
             ),
@@ -91,7 +101,7 @@ def frame(language: Language, zone: str, period_s: float) -> Component:
         id=ids.SHELL,
         className="shell",
         lang="zh-CN" if language == "zh" else "en",
-        **{"data-period": f"{period_s:g}"},
+        **h.attributes({"data-period": f"{period_s:g}"}),
     )
 
 
@@ -108,15 +118,15 @@ def navigation(language: Language, pathname: str) -> list[Component]:
     ]
 
 
-def banner(language: Language, snapshot: Snapshot) -> Component | None:
-    """What is wrong with the whole picture, since when; None when it is current."""
+def banner(language: Language, snapshot: Snapshot) -> Html:
+    """What is wrong with the whole picture, since when; nothing when it is current."""
     verdict = health(snapshot)
     if verdict.level == "ok":
-        return None
-    return html.Div(
+        return Html("")
+    return h.Div(
         [
-            html.Strong(text(language, f"banner.{verdict.key}")),
-            html.Span(text(language, f"banner.{verdict.key}.more")),
+            h.Strong(text(language, f"banner.{verdict.key}")),
+            h.Span(text(language, f"banner.{verdict.key}.more")),
             age(verdict.since, 0) if verdict.since else None,
         ],
         className=f"banner is-{verdict.level}",
@@ -131,6 +141,10 @@ def page_for(pathname: str, view: View, parts: Mapping[str, object] | None = Non
         if variables is not None:
             return page.layout(view, **variables)
     return html.Div(
-        [html.H1("404"), html.P(text(view.language, "empty.no_page")), dcc.Link(text(view.language, "nav.overview"), href="/")],
+        [
+            html.H1("404"),
+            html.P(text(view.language, "empty.no_page")),
+            dcc.Link(text(view.language, "nav.overview"), href="/"),
+        ],
         className="page-plain",
     )

@@ -32,9 +32,7 @@ STATE: Final = {"good": GOOD, "warn": WARN, "bad": BAD, "stale": STALE}
 SYMBOL: Final = {"good": "circle", "warn": "diamond", "bad": "square", "stale": "circle-open"}
 """Shape says the same as colour."""
 
-FONT: Final = (
-    '"PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", system-ui, sans-serif'
-)
+FONT: Final = '"PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", system-ui, sans-serif'
 
 _AXIS: Final = {
     "gridcolor": "rgba(157,176,203,0.10)",

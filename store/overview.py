@@ -118,7 +118,8 @@ class Enterprise(NamedTuple):
 def clock(conn: Connection) -> datetime:
     """The database's clock, the one against which every age is measured."""
     row = conn.execute("SELECT clock_timestamp()").fetchone()
-    assert row is not None
+    if row is None:
+        raise LookupError("the database did not tell the time")
     now: datetime = row[0]
     return now
 
@@ -240,11 +241,9 @@ def equipment_now(conn: Connection, unit_id: int) -> list[EquipmentNow]:
     state = {code: name for name, code in STATE.items()}
     mode = {code: name for name, code in MODE.items()}
     return [
-        EquipmentNow(
-            *row[:6],
-            None if row[6] is None else state.get(int(row[6])),
-            None if row[7] is None else mode.get(int(row[7])),
-            *row[8:],
-        )
-        for row in rows
+        EquipmentNow._make((*row[:6], _name(state, row[6]), _name(mode, row[7]), *row[8:])) for row in rows
     ]
+
+
+def _name(names: dict[int, str], value: float | None) -> str | None:
+    return None if value is None else names.get(int(value))

@@ -33,20 +33,33 @@ class Thresholds(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    silent_intervals: float = Field(3, gt=0, description="a source is silent after this many reporting intervals")
+    silent_intervals: float = Field(
+        3, gt=0, description="a source is silent after this many reporting intervals"
+    )
     silent_least_s: float = Field(90, gt=0, description="but never before this many seconds")
     silent_bad_s: float = Field(900, gt=0, description="silence of this length is severe")
-    late_p95_on_s: float = Field(60, gt=0, description="data are late when the P95 of the delay is above this")
+    late_p95_on_s: float = Field(
+        60, gt=0, description="data are late when the P95 of the delay is above this"
+    )
     late_p95_off_s: float = Field(45, gt=0, description="and punctual again below this")
-    quarantine_on: float = Field(0.05, gt=0, lt=1, description="surge: share of refused rows in the last hour")
+    quarantine_on: float = Field(
+        0.05, gt=0, lt=1, description="surge: share of refused rows in the last hour"
+    )
     quarantine_off: float = Field(0.02, gt=0, lt=1, description="the surge has ended below this share")
     quarantine_rows: int = Field(20, ge=1, description="fewer refused rows in the hour are no surge")
-    clock_ahead_s: float = Field(30, gt=0, description="a source's clock may be this far ahead of the platform's")
+    clock_ahead_s: float = Field(
+        30, gt=0, description="a source's clock may be this far ahead of the platform's"
+    )
     transmission_on: float = Field(0.90, gt=0, lt=1, description="transmission rate is low below this share")
     transmission_off: float = Field(0.93, gt=0, lt=1, description="and good again above this share")
     transmission_bad: float = Field(0.60, gt=0, lt=1, description="below this share it is severe")
     milestone_bad_days: int = Field(30, ge=1, description="a milestone this many days overdue is severe")
-    beat_s: float = Field(30, gt=0, description="a part of the platform is down when it has not said anything so long")
+    replaced_s: float = Field(
+        600, gt=0, description="a silent process is forgotten after this, if another took over"
+    )
+    beat_s: float = Field(
+        30, gt=0, description="a part of the platform is down when it has not said anything so long"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +110,8 @@ class ComponentFact:
 @dataclass(frozen=True, slots=True)
 class Problem:
     """An open problem. `key` identifies it over time; texts are `problem.<kind>.title` and `.evidence`
-    with `evidence` as parameters (seconds, shares, rows, days: raw numbers, to be formatted for people)."""
+    with `evidence` as parameters (seconds, shares, rows, days: raw numbers, to be formatted for people).
+    """
 
     key: str
     kind: Kind
@@ -138,7 +152,8 @@ def open_problems(
     for milestone in facts.milestones:
         found += _of_milestone(milestone, now, limits, zone)
     for component in facts.components:
-        found += _of_component(component, now, limits)
+        if not _replaced(component, facts.components, now, limits):
+            found += _of_component(component, now, limits)
     return tuple(sorted(found, key=lambda p: (p.severity != "bad", p.since or now, p.key)))
 
 
@@ -192,7 +207,7 @@ def _of_source(
     limit = limits.quarantine_off if f"quarantine_surge:{subject}" in open_before else limits.quarantine_on
     if source.recent_quarantined >= limits.quarantine_rows and share > limit:
         yield _problem(
-            "quarantine_surge", subject, "bad" if share > 0.5 else "warn", now - timedelta(hours=1), source.unit_code,
+            "quarantine_surge", subject, "bad" if share > 0.5 else "warn", None, source.unit_code,
             {**base, "rows": source.recent_quarantined, "share": share},
         )  # fmt: skip
 
@@ -200,7 +215,11 @@ def _of_source(
 def _of_transmission(
     fact: TransmissionFact, limits: Thresholds, open_before: Collection[str]
 ) -> Iterable[Problem]:
-    limit = limits.transmission_off if f"low_transmission:{fact.pilot_code}" in open_before else limits.transmission_on
+    limit = (
+        limits.transmission_off
+        if f"low_transmission:{fact.pilot_code}" in open_before
+        else limits.transmission_on
+    )
     if fact.rate is not None and fact.rate < limit:
         severity: Severity = "bad" if fact.rate < limits.transmission_bad else "warn"
         yield _problem(
@@ -213,12 +232,24 @@ def _of_milestone(fact: MilestoneFact, now: datetime, limits: Thresholds, zone: 
     local = now.astimezone(ZoneInfo(zone))
     days = (local.date() - fact.planned_on).days
     if days > 0:
-        due = datetime(fact.planned_on.year, fact.planned_on.month, fact.planned_on.day, tzinfo=ZoneInfo(zone))
+        due = datetime(
+            fact.planned_on.year, fact.planned_on.month, fact.planned_on.day, tzinfo=ZoneInfo(zone)
+        )
         yield _problem(
             "milestone_overdue", f"{fact.unit_code}/{fact.code}",
             "bad" if days >= limits.milestone_bad_days else "warn", due + timedelta(days=1), fact.unit_code,
             {"milestone": fact.name, "days": days, "planned_on": fact.planned_on.isoformat()},
         )  # fmt: skip
+
+
+def _replaced(
+    fact: ComponentFact, others: Iterable[ComponentFact], now: datetime, limits: Thresholds
+) -> bool:
+    # A process that moved to another host leaves its last word behind; its successor is what counts.
+    long_gone = (now - fact.beat_at).total_seconds() > limits.replaced_s
+    return long_gone and any(
+        o.component == fact.component and (now - o.beat_at).total_seconds() <= limits.beat_s for o in others
+    )
 
 
 def _of_component(fact: ComponentFact, now: datetime, limits: Thresholds) -> Iterable[Problem]:

@@ -73,6 +73,59 @@
     });
   }
 
+  /* ---- slots: HTML from the server (escaped there) into elements, changing only what differs ---- */
+  function same(a, b) {
+    return a.nodeType === b.nodeType && a.nodeName === b.nodeName &&
+      (a.nodeType !== 1 || (a.dataset.key || "") === (b.dataset.key || ""));
+  }
+  function alter(old, fresh) {
+    if (old.nodeType !== 1) {
+      if (old.nodeValue !== fresh.nodeValue) { old.nodeValue = fresh.nodeValue; }
+      return;
+    }
+    Array.from(old.attributes).forEach(function (a) {
+      // "open" is what the reader did, "data-old" is what the watch below found
+      if (a.name !== "open" && a.name !== "data-old" && !fresh.hasAttribute(a.name)) { old.removeAttribute(a.name); }
+    });
+    Array.from(fresh.attributes).forEach(function (a) {
+      if (old.getAttribute(a.name) !== a.value) { old.setAttribute(a.name, a.value); }
+    });
+    if (!old.classList.contains("age")) { children(old, fresh); }
+  }
+  function children(old, fresh) {
+    var keyed = {};
+    Array.from(old.children).forEach(function (c) { if (c.dataset.key) { keyed[c.dataset.key] = c; } });
+    var at = old.firstChild;
+    Array.from(fresh.childNodes).forEach(function (want) {
+      var key = want.nodeType === 1 && want.dataset.key, have = key ? keyed[key] : at;
+      if (have && same(have, want)) {
+        if (have !== at) { old.insertBefore(have, at); } else { at = at.nextSibling; }
+        alter(have, want);
+      } else {
+        old.insertBefore(want, at);
+      }
+    });
+    while (at) { var next = at.nextSibling; old.removeChild(at); at = next; }
+  }
+  function fill(node) {
+    var template = document.createElement("template");
+    template.innerHTML = node.getAttribute("data-html") || "";
+    children(node, template.content);
+  }
+  function slots(root) {
+    if (root.matches && root.matches("[data-html]")) { fill(root); }
+    if (root.querySelectorAll) { root.querySelectorAll("[data-html]").forEach(fill); }
+  }
+  document.addEventListener("click", function (event) {
+    var link = event.target.closest && event.target.closest("a[data-nav]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) { return; }
+    event.preventDefault();
+    var to = new URL(link.href);
+    history.pushState({}, "", to.pathname + to.search);
+    window.dash_clientside.set_props("url", { pathname: to.pathname, search: to.search });
+    window.scrollTo(0, 0);
+  });
+
   /* ---- ages ---- */
   var zh = { s: " 秒前", m: " 分钟前", h: " 小时前", d: " 天前", now: "刚刚" };
   var en = { s: " s ago", m: " min ago", h: " h ago", d: " d ago", now: "just now" };
@@ -121,10 +174,12 @@
     setInterval(function () { ages(document); watch(); deliver(); }, 1000);
     new MutationObserver(function (changes) {
       changes.forEach(function (change) {
-        if (change.type === "attributes") { age(change.target); }
+        if (change.attributeName === "data-html") { fill(change.target); return; }
+        if (change.attributeName === "data-at") { age(change.target); return; }
+        change.addedNodes.forEach(slots);
         change.addedNodes.forEach(ages);
       });
-    }).observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-at"] });
+    }).observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-at", "data-html"] });
   }
   if (document.readyState === "loading") { document.addEventListener("DOMContentLoaded", begin); } else { begin(); }
 })();

@@ -12,6 +12,9 @@ from dash.development.base_component import Component
 from dashboard.snapshot import Snapshot
 from dashboard.texts import Language
 
+STAGES = ("selection", "incubation", "piloting", "assessment", "demonstration")
+"""The life cycle of a pilot, in order."""
+
 
 @dataclass(frozen=True, slots=True)
 class View:

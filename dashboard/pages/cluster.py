@@ -8,20 +8,22 @@ from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 import pandas as pd
+import plotly.graph_objects as go
 from dash import Dash, Input, Output, State, dcc, html, no_update
 from dash.development.base_component import Component
 
 from dashboard import ids
-from dashboard.blocks import age, empty, indicator_headline, panel, problem_list, segmented
+from dashboard import markup as h
+from dashboard.blocks import empty, indicator_headline, panel, problem_list, segmented
 from dashboard.figures import trend
-from dashboard.format import NOTHING, day, duration, reading
-from dashboard.indicators import CLUSTER, TRENDS, name_of, unit_of
-from dashboard.pages import Page, View
+from dashboard.format import NOTHING, day, duration
+from dashboard.indicators import CLUSTER, TRENDS, is_percent, name_of, shown, unit_label, why
+from dashboard.markup import SLOT, Html
+from dashboard.pages import STAGES, Page, View
 from dashboard.snapshot import Cluster, Snapshot, pick
-from dashboard.texts import Language, either, language_of, text, text_or
+from dashboard.texts import Language, either, language_of, text
 from store.overview import EquipmentNow, Milestone, Pilot, Point
 
-STAGES = ("selection", "incubation", "piloting", "assessment", "demonstration")
 FIRM_COLUMNS = ("conn.equip_online_rate", "equip.oee", "equip.run_rate", "dq.effective_rate", "energy.total")
 GLYPH = {"run": "●", "setup": "◆", "idle": "○", "fault": "■", "off": "□", "unknown": "?"}
 
@@ -32,15 +34,16 @@ def layout(view: View, code: str) -> Component:
     picture = view.snapshot.picture
     pilot = picture.pilot(code) if picture else None
     if picture is not None and pilot is None:
-        return html.Div(empty(text(lang, "empty.no_pilot", code=code), "?"), className="page-plain")
+        return html.Div(html.P(text(lang, "empty.no_pilot", code=code)), className="page-plain")
     return html.Div(
         [
             dcc.Store(id=ids.CLUSTER_CODE, data=code),
-            html.Div(head(view, code), id=ids.CLUSTER_HEAD, className="cluster-head"),
-            html.Div(headlines(view, code), id=ids.CLUSTER_FIGURES, className="headlines is-7"),
+            h.slot(ids.CLUSTER_HEAD, head(view, code), className="cluster-head"),
+            h.slot(ids.CLUSTER_FIGURES, headlines(view, code), className="headlines is-7"),
             panel(
                 text(lang, "cluster.trend"),
-                html.Div(trends(view, code, "hour"), id=ids.CLUSTER_TREND, className="trends"),
+                dcc.Store(id=ids.CLUSTER_TREND_DRAWN),
+                html.Div(_trend_cards(view, code), className="trends"),
                 aside=segmented(
                     ids.CLUSTER_TREND_PERIOD,
                     [("hour", text(lang, "trend.hour")), ("day", text(lang, "trend.day"))],
@@ -51,23 +54,25 @@ def layout(view: View, code: str) -> Component:
             ),
             panel(
                 text(lang, "cluster.milestones"),
-                html.Div(milestones(view, code), id=ids.CLUSTER_MILESTONES, className="fill scroll"),
+                h.slot(ids.CLUSTER_MILESTONES, milestones(view, code), className="fill scroll"),
                 name="area-milestones",
             ),
             panel(
                 text(lang, "overview.problems"),
-                html.Div(problems(view, code), id=ids.CLUSTER_PROBLEMS, className="fill scroll"),
+                h.slot(ids.CLUSTER_PROBLEMS, problems(view, code), className="fill scroll"),
                 name="area-problems",
             ),
             panel(
                 text(lang, "cluster.equipment"),
-                html.Div(equipment(view, code), id=ids.CLUSTER_EQUIPMENT),
-                aside=html.Div(equipment_summary(view, code), id=ids.CLUSTER_EQUIPMENT_SUMMARY, className="legend"),
+                h.slot(ids.CLUSTER_EQUIPMENT, equipment(view, code)),
+                aside=h.slot(
+                    ids.CLUSTER_EQUIPMENT_SUMMARY, equipment_summary(view, code), className="legend"
+                ),
                 name="area-equipment",
             ),
             panel(
                 text(lang, "cluster.enterprises"),
-                html.Div(enterprises(view, code), id=ids.CLUSTER_ENTERPRISES, className="table-wrap"),
+                h.slot(ids.CLUSTER_ENTERPRISES, enterprises(view, code), className="table-wrap"),
                 name="area-enterprises",
             ),
         ],
@@ -75,63 +80,57 @@ def layout(view: View, code: str) -> Component:
     )
 
 
-def head(view: View, code: str) -> list[Component]:
+def head(view: View, code: str) -> Html:
     """Name, lead unit, place, and where in the life cycle the pilot stands."""
     lang, pilot = view.language, _pilot(view, code)
     if pilot is None:
-        return [html.H1(code)]
+        return h.H1(code)
     facts = (
         ("cluster.lead_unit", either(lang, pilot.unit_zh, pilot.unit_en)),
         ("cluster.region", pilot.region),
-        ("cluster.cluster", f"{either(lang, pilot.cluster_zh, pilot.cluster_en)} · {text(lang, f'kind.{pilot.kind}')}"),
+        (
+            "cluster.cluster",
+            f"{either(lang, pilot.cluster_zh, pilot.cluster_en)} · {text(lang, f'kind.{pilot.kind}')}",
+        ),
         ("cluster.started", day(pilot.started_on)),
     )
     at = STAGES.index(pilot.stage)
     steps = [
-        html.Li(
-            [html.Span(className="step-dot"), html.Span(text(lang, f"stage.{stage}"))],
+        h.Li(
+            [h.Span(className="step-dot"), h.Span(text(lang, f"stage.{stage}"))],
             className="step " + ("is-done" if n < at else "is-now" if n == at else ""),
             **({"aria-current": "step"} if n == at else {}),
         )
         for n, stage in enumerate(STAGES)
     ]
-    return [
-        html.Div(
-            [
-                html.H1(either(lang, pilot.name_zh, pilot.name_en)),
-                html.Dl(
-                    [html.Div([html.Dt(text(lang, key)), html.Dd(value)]) for key, value in facts],
-                    className="facts",
-                ),
-            ]
-        ),
-        html.Ol(steps, className="steps", **{"aria-label": text(lang, "cluster.stage")}),
-    ]
+    return h.joined(
+        [
+            h.Div(
+                [
+                    h.H1(either(lang, pilot.name_zh, pilot.name_en)),
+                    h.Dl(
+                        [h.Div([h.Dt(text(lang, key)), h.Dd(value)]) for key, value in facts],
+                        className="facts",
+                    ),
+                ]
+            ),
+            h.Ol(steps, className="steps", **{"aria-label": text(lang, "cluster.stage")}),
+        ]
+    )
 
 
-def headlines(view: View, code: str) -> list[Component]:
+def headlines(view: View, code: str) -> Html:
     """The pilot's headline figures."""
     picture, pilot = view.snapshot.picture, _pilot(view, code)
     if picture is None or pilot is None:
-        return [empty(text(view.language, "empty.starting"))]
-    return [
+        return empty(text(view.language, "empty.starting"))
+    return h.joined(
         indicator_headline(
             view.language, s.code, pick(picture.by_pilot, pilot.pilot_id, s.code, s.periods), view.zone,
             picture.read_at,
         )
         for s in CLUSTER
-    ]  # fmt: skip
-
-
-def trends(view: View, code: str, period: str) -> list[Component]:
-    """A small curve an indicator."""
-    cluster = _cluster(view, code)
-    if cluster is None:
-        return [empty(text(view.language, "empty.reading"))]
-    points = cluster.hours if period == "hour" else cluster.days
-    if not points:
-        return [empty(text(view.language, "empty.trend"))]
-    return [_trend_card(view, indicator, points) for indicator in TRENDS]
+    )  # fmt: skip
 
 
 def trend_table(points: Sequence[Point], code: str, zone: str) -> pd.DataFrame:
@@ -142,45 +141,70 @@ def trend_table(points: Sequence[Point], code: str, zone: str) -> pd.DataFrame:
     return table.astype({"value": "float64"})
 
 
-def _trend_card(view: View, code: str, points: Sequence[Point]) -> Component:
-    lang, unit = view.language, unit_of(code)
-    table = trend_table(points, code, view.zone)
-    known = table["value"].dropna()
-    last = reading(lang, float(known.iloc[-1]) if len(known) else None, unit)
-    shown_unit = text_or(lang, f"unit.{unit}", unit)
-    body: Component = (
-        dcc.Graph(
-            figure=trend(table, ratio=unit == "%", unit=shown_unit),
-            config={"displayModeBar": False},
-            responsive=True,
-            className="trend-graph",
-        )
-        if len(known)
-        else empty(text(lang, "empty.trend"))
-    )
-    return html.Div(
+def trends(view: View, code: str, period: str) -> list[go.Figure]:
+    """A small curve an indicator, in the order of TRENDS; empty ones say why."""
+    lang, cluster = view.language, _cluster(view, code)
+    points = () if cluster is None else cluster.hours if period == "hour" else cluster.days
+    figures = []
+    for indicator in TRENDS:
+        table = trend_table(points, indicator, view.zone)
+        figure = trend(table, ratio=is_percent(indicator), unit=unit_label(lang, indicator))
+        if table["value"].notna().sum() == 0:
+            note = text(lang, "empty.reading" if cluster is None else "empty.trend")
+            figure.add_annotation(text=note, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
+            figure.update_xaxes(visible=False).update_yaxes(visible=False)
+        figures.append(figure)
+    return figures
+
+
+def trend_heads(view: View, code: str, period: str) -> list[Html]:
+    """Name and last value of each curve."""
+    lang, cluster = view.language, _cluster(view, code)
+    points = () if cluster is None else cluster.hours if period == "hour" else cluster.days
+    last = {p.code: p.value for p in points if p.value is not None}  # in order of time: the newest stays
+    return [_trend_head(lang, indicator, last.get(indicator)) for indicator in TRENDS]
+
+
+def _trend_head(lang: Language, code: str, value: float | None) -> Html:
+    number = shown(lang, code, value)
+    return h.joined(
         [
-            html.Div(
-                [
-                    html.Span(name_of(lang, code), className="trend-name"),
-                    html.Span([last.digits, html.Small(last.unit)], className="trend-last"),
-                ],
-                className="trend-head",
-            ),
-            body,
-        ],
-        className="trend",
+            h.Span(name_of(lang, code), className="trend-name", title=name_of(lang, code)),
+            h.Span([number.digits, h.Small(number.unit)], className="trend-last"),
+        ]
     )
 
 
-def milestones(view: View, code: str) -> Component:
+def _trend_cards(view: View, code: str) -> list[Component]:
+    heads, figures = trend_heads(view, code, "hour"), trends(view, code, "hour")
+    return [
+        html.Div(
+            [
+                h.slot(ids.CLUSTER_TREND_HEADS[n], head, className="trend-head"),
+                html.Div(
+                    dcc.Graph(
+                        id=ids.CLUSTER_TREND_GRAPHS[n],
+                        figure=figure,
+                        config={"displayModeBar": False},
+                        responsive=True,
+                    ),
+                    className="trend-graph",
+                ),
+            ],
+            className="trend",
+        )
+        for n, (head, figure) in enumerate(zip(heads, figures, strict=True))
+    ]
+
+
+def milestones(view: View, code: str) -> Html:
     """The task book's milestones on a line of time."""
     lang, picture, pilot = view.language, view.snapshot.picture, _pilot(view, code)
     own = [m for m in picture.milestones if pilot and m.unit_id == pilot.unit_id] if picture else []
     if not own:
         return empty(text(lang, "empty.milestones"))
     today = view.snapshot.at.astimezone(ZoneInfo(view.zone)).date()
-    return html.Ol([_milestone(lang, m, today) for m in own], className="milestones")
+    return h.Ol([_milestone(lang, m, today) for m in own], className="milestones")
 
 
 def milestone_state(milestone: Milestone, today: date) -> str:
@@ -192,16 +216,16 @@ def milestone_state(milestone: Milestone, today: date) -> str:
     return "soon" if milestone.planned_on - today <= timedelta(days=30) else "planned"
 
 
-def _milestone(lang: Language, milestone: Milestone, today: date) -> Component:
+def _milestone(lang: Language, milestone: Milestone, today: date) -> Html:
     state = milestone_state(milestone, today)
     days = abs(((milestone.accepted_on or today) - milestone.planned_on).days)
-    return html.Li(
+    return h.Li(
         [
-            html.Span(className="milestone-dot"),
-            html.Div(
+            h.Span(className="milestone-dot"),
+            h.Div(
                 [
-                    html.Div(milestone.name, className="milestone-name"),
-                    html.Div(
+                    h.Div(milestone.name, className="milestone-name"),
+                    h.Div(
                         text(lang, f"milestone.{state}", planned=day(milestone.planned_on),
                              accepted=day(milestone.accepted_on), n=days),
                         className="milestone-when",
@@ -214,7 +238,7 @@ def _milestone(lang: Language, milestone: Milestone, today: date) -> Component:
     )  # fmt: skip
 
 
-def problems(view: View, code: str) -> Component:
+def problems(view: View, code: str) -> Html:
     """Open problems of this pilot's unit."""
     lang, picture, pilot = view.language, view.snapshot.picture, _pilot(view, code)
     if picture is None or pilot is None:
@@ -237,7 +261,7 @@ def equipment_state(machine: EquipmentNow, now: pd.Timestamp) -> str:
     return "setup" if machine.mode == "Setup" else "idle"
 
 
-def equipment(view: View, code: str) -> Component:
+def equipment(view: View, code: str) -> Html:
     """A tile a machine: state now, since when; grey and dated when it has fallen silent."""
     lang, cluster = view.language, _cluster(view, code)
     if cluster is None:
@@ -245,10 +269,10 @@ def equipment(view: View, code: str) -> Component:
     if not cluster.equipment:
         return empty(text(lang, "empty.equipment"))
     now = pd.Timestamp(cluster.read_at)
-    return html.Div([_tile(lang, m, equipment_state(m, now), now) for m in cluster.equipment], className="tiles")
+    return h.Div([_tile(lang, m, equipment_state(m, now), now) for m in cluster.equipment], className="tiles")
 
 
-def _tile(lang: Language, machine: EquipmentNow, state: str, now: pd.Timestamp) -> Component:
+def _tile(lang: Language, machine: EquipmentNow, state: str, now: pd.Timestamp) -> Html:
     if state == "unknown":
         seen = machine.seen_at
         foot = (
@@ -261,43 +285,49 @@ def _tile(lang: Language, machine: EquipmentNow, state: str, now: pd.Timestamp) 
     else:
         foot = duration(lang, (now - pd.Timestamp(machine.since)).total_seconds())
     label = text(lang, f"state.{state}")
-    return html.Div(
+    return h.Div(
         [
-            html.Div(
-                [html.Span(GLYPH[state], className="tile-glyph", **{"aria-hidden": "true"}), label],
+            h.Div(
+                [h.Span(GLYPH[state], className="tile-glyph", **{"aria-hidden": "true"}), label],
                 className="tile-state",
             ),
-            html.Div(machine.code, className="tile-code"),
-            html.Div(foot, className="tile-foot"),
+            h.Div(machine.code, className="tile-code"),
+            h.Div(foot, className="tile-foot"),
         ],
         className=f"tile is-{state}",
         title=f"{machine.name} · {machine.enterprise}",
         key=machine.code,
         **(
-            {"data-at": f"{machine.state_at.timestamp() * 1000:.0f}", "data-stale": f"{3 * (machine.interval_s or 60):.0f}"}
+            {
+                "data-at": f"{machine.state_at.timestamp() * 1000:.0f}",
+                "data-stale": f"{3 * (machine.interval_s or 60):.0f}",
+            }
             if machine.state_at
             else {}
         ),
     )
 
 
-def equipment_summary(view: View, code: str) -> list[Component]:
+def equipment_summary(view: View, code: str) -> Html:
     """How many machines are in which state."""
     lang, cluster = view.language, _cluster(view, code)
     if cluster is None:
-        return []
+        return h.Span()
     now = pd.Timestamp(cluster.read_at)
     counts = Counter(equipment_state(m, now) for m in cluster.equipment)
-    return [
-        html.Span(
-            [html.Span(GLYPH[state], className=f"glyph is-{state}"), f"{text(lang, f'state.{state}')} {counts[state]}"],
+    return h.joined(
+        h.Span(
+            [
+                h.Span(GLYPH[state], className=f"glyph is-{state}"),
+                f"{text(lang, f'state.{state}')} {counts[state]}",
+            ],
             className="legend-item",
         )
         for state in GLYPH
-    ]
+    )
 
 
-def enterprises(view: View, code: str) -> Component:
+def enterprises(view: View, code: str) -> Html:
     """The enterprises on the unit's platform with their own figures."""
     lang, cluster = view.language, _cluster(view, code)
     if cluster is None:
@@ -308,29 +338,32 @@ def enterprises(view: View, code: str) -> Component:
     names = [name_of(lang, c) for c in FIRM_COLUMNS]
     rows = []
     for firm in cluster.enterprises:
-        cells: list[Component] = [
-            html.Th(firm.name, scope="row"),
-            html.Td(firm.region),
-            html.Td(text(lang, f"scale.{firm.scale}") if firm.scale else NOTHING),
-            html.Td(day(firm.registered_on)),
-            html.Td(f"{firm.equipment:,}", className="num"),
+        cells: list[Html] = [
+            h.Th(firm.name, scope="row"),
+            h.Td(firm.region),
+            h.Td(text(lang, f"scale.{firm.scale}") if firm.scale else NOTHING),
+            h.Td(day(firm.registered_on)),
+            h.Td(f"{firm.equipment:,}", className="num"),
         ]
         for indicator in FIRM_COLUMNS:
             periods = ("now", "hour", "day") if indicator.startswith("conn.") else ("day", "hour")
             figure = pick(cluster.enterprise_figures, firm.enterprise_id, indicator, periods)
-            number = reading(lang, figure.value if figure else None, unit_of(indicator))
-            why = text_or(lang, f"reason.{figure.reason}", figure.reason or "") if figure and figure.reason else ""
-            cells.append(html.Td([number.digits, html.Small(number.unit)], className="num", title=why))
-        rows.append(html.Tr(cells, key=str(firm.enterprise_id)))
-    return html.Table(
+            number = shown(lang, indicator, figure.value if figure else None)
+            reason = why(lang, figure.reason) if figure else ""
+            cells.append(h.Td([number.digits, h.Small(number.unit)], className="num", title=reason))
+        rows.append(h.Tr(cells, key=str(firm.enterprise_id)))
+    return h.Table(
         [
-            html.Thead(
-                html.Tr(
-                    [html.Th(h, scope="col", className="num" if n == 4 else "") for n, h in enumerate(header)]
-                    + [html.Th(n, scope="col", className="num") for n in names]
+            h.Thead(
+                h.Tr(
+                    [
+                        h.Th(title, scope="col", className="num" if n == 4 else "")
+                        for n, title in enumerate(header)
+                    ]
+                    + [h.Th(n, scope="col", className="num") for n in names]
                 )
             ),
-            html.Tbody(rows),
+            h.Tbody(rows),
         ],
         className="table",
     )
@@ -349,14 +382,14 @@ def _cluster(view: View, code: str) -> Cluster | None:
 def register(app: Dash, current: Callable[[], Snapshot], want: Callable[[str], None]) -> None:
     """Callbacks: read the snapshot, draw, return."""
 
-    @app.callback(  # type: ignore[untyped-decorator]  # Dash has no types for callbacks
-        Output(ids.CLUSTER_HEAD, "children"),
-        Output(ids.CLUSTER_FIGURES, "children"),
-        Output(ids.CLUSTER_MILESTONES, "children"),
-        Output(ids.CLUSTER_PROBLEMS, "children"),
-        Output(ids.CLUSTER_EQUIPMENT, "children"),
-        Output(ids.CLUSTER_EQUIPMENT_SUMMARY, "children"),
-        Output(ids.CLUSTER_ENTERPRISES, "children"),
+    @app.callback(
+        Output(ids.CLUSTER_HEAD, SLOT),
+        Output(ids.CLUSTER_FIGURES, SLOT),
+        Output(ids.CLUSTER_MILESTONES, SLOT),
+        Output(ids.CLUSTER_PROBLEMS, SLOT),
+        Output(ids.CLUSTER_EQUIPMENT, SLOT),
+        Output(ids.CLUSTER_EQUIPMENT_SUMMARY, SLOT),
+        Output(ids.CLUSTER_ENTERPRISES, SLOT),
         Input(ids.TICK, "data"),
         State(ids.CLUSTER_CODE, "data"),
         State(ids.LANGUAGE, "data"),
@@ -373,27 +406,31 @@ def register(app: Dash, current: Callable[[], Snapshot], want: Callable[[str], N
             ),
         )  # fmt: skip
 
-    @app.callback(  # type: ignore[untyped-decorator]
-        Output(ids.CLUSTER_TREND, "children"),
-        Output(ids.CLUSTER_TREND, "data-shown"),
+    @app.callback(
+        *(Output(id_, "figure") for id_ in ids.CLUSTER_TREND_GRAPHS),
+        *(Output(id_, SLOT) for id_ in ids.CLUSTER_TREND_HEADS),
+        Output(ids.CLUSTER_TREND_DRAWN, "data"),
         Input(ids.TICK, "data"),
         Input(ids.CLUSTER_TREND_PERIOD, "value"),
         State(ids.CLUSTER_CODE, "data"),
-        State(ids.CLUSTER_TREND, "data-shown"),
+        State(ids.CLUSTER_TREND_DRAWN, "data"),
         State(ids.LANGUAGE, "data"),
         State(ids.ZONE, "data"),
     )
-    def curves(_tick: object, period: str, code: str, shown: str, language: str, zone: str) -> tuple[object, object]:
+    def curves(
+        _tick: object, period: str, code: str, drawn: str, language: str, zone: str
+    ) -> tuple[object, ...]:
         view = View(current(), language_of(language), zone, {})
         cluster = _cluster(view, code)
         points = () if cluster is None else cluster.hours if period == "hour" else cluster.days
         # Curves are redrawn when they changed, not at every pulse: a hover must not be wiped away.
         version = f"{period}:{hash(points)}"
-        if version == shown:
-            return no_update, no_update
+        if version == drawn:
+            return (no_update,) * (2 * len(TRENDS) + 1)
         return view.snapshot.once(
-            ("trends", code, period, view.language), lambda: trends(view, code, period)
-        ), version
+            ("trends", code, period, view.language),
+            lambda: (*trends(view, code, period), *trend_heads(view, code, period), version),
+        )
 
 
 PAGE = Page("/cluster/<code>", "nav.cluster", layout, register, in_navigation=False)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash import Dash, Input, Output, State, dcc, html
 from dash.development.base_component import Component
 
 from dashboard import ids
+from dashboard import markup as h
 from dashboard.blocks import age, empty, headline, panel
 from dashboard.format import NOTHING, Reading, count, moment, percent, reading
-from dashboard.indicators import UNIT_RATES, name_of, unit_of
+from dashboard.indicators import UNIT_RATES, short_name, shown
+from dashboard.markup import SLOT, Html
 from dashboard.pages import Page, View
 from dashboard.snapshot import Picture, Snapshot, pick
 from dashboard.texts import Language, either, language_of, text, text_or
 from store.reasons import REASONS
 from store.supply import Refusal, Supply
+from supervision.problems import Problem
 
 LISTED = 40
 ROW_STALE_S = 90
@@ -27,21 +30,23 @@ def layout(view: View) -> Component:
     return html.Div(
         [
             dcc.Store(id=ids.SUPPLY_UNIT, data=unit),
-            html.Div(totals(view), id=ids.SUPPLY_TOTALS, className="headlines is-6"),
+            h.slot(ids.SUPPLY_TOTALS, totals(view), className="headlines is-6"),
             panel(
                 text(lang, "supply.sources"),
-                html.Div(table(view, unit), id=ids.SUPPLY_TABLE, className="table-wrap"),
+                h.slot(ids.SUPPLY_TABLE, table(view, unit), className="table-wrap"),
                 name="area-sources",
             ),
             panel(
                 text(lang, "supply.reasons"),
-                html.Div(reasons(view, unit), id=ids.SUPPLY_REASONS, className="fill scroll"),
+                h.slot(ids.SUPPLY_REASONS, reasons(view, unit), className="fill scroll"),
                 name="area-reasons",
             ),
             panel(
                 text(lang, "supply.refusals"),
-                html.Div(refusals(view, unit), id=ids.SUPPLY_REFUSALS, className="fill scroll"),
-                aside=dcc.Link(text(lang, "supply.all_units"), href="/supply", className="chip") if unit else None,
+                h.slot(ids.SUPPLY_REFUSALS, refusals(view, unit), className="fill scroll"),
+                aside=dcc.Link(text(lang, "supply.all_units"), href="/supply", className="chip")
+                if unit
+                else None,
                 name="area-refusals",
             ),
         ],
@@ -49,11 +54,11 @@ def layout(view: View) -> Component:
     )
 
 
-def totals(view: View) -> list[Component]:
+def totals(view: View) -> Html:
     """The account of all sources: received = stored + duplicates + quarantined."""
     lang, picture = view.language, view.snapshot.picture
     if picture is None:
-        return [empty(text(lang, "empty.starting"))]
+        return empty(text(lang, "empty.starting"))
     sums = {
         "received": sum(s.received for s in picture.supplies),
         "stored": sum(s.stored for s in picture.supplies),
@@ -66,13 +71,22 @@ def totals(view: View) -> list[Component]:
         text(lang, "supply.total.sources"), Reading(count(len(picture.supplies)), text(lang, "unit.sources")),
         text(lang, "period.now"), picture.read_at, 15,
     )  # fmt: skip
-    return [sources] + [
-        headline(text(lang, f"supply.total.{key}"), reading(lang, value, "rows"), text(lang, "period.ever"), last, ROW_STALE_S)
-        for key, value in sums.items()
-    ]
+    return h.joined(
+        [sources]
+        + [
+            headline(
+                text(lang, f"supply.total.{key}"),
+                reading(lang, value, "rows"),
+                text(lang, "period.ever"),
+                last,
+                ROW_STALE_S,
+            )
+            for key, value in sums.items()
+        ]
+    )
 
 
-def table(view: View, unit: str) -> Component:
+def table(view: View, unit: str) -> Html:
     """One row a source."""
     lang, picture = view.language, view.snapshot.picture
     if picture is None or not picture.supplies:
@@ -82,29 +96,49 @@ def table(view: View, unit: str) -> Component:
         (text(lang, "column.source"), ""),
         (text(lang, "column.status"), ""),
         (text(lang, "column.last"), "num"),
-        (name_of(lang, "dq.latency_p95"), "num"),
-        *((name_of(lang, code), "num") for code in UNIT_RATES),
+        (short_name(lang, "dq.latency_p95"), "num"),
+        *((short_name(lang, code), "num") for code in UNIT_RATES),
         (text(lang, "supply.total.received"), "num"),
         (text(lang, "supply.total.stored"), "num"),
         (text(lang, "supply.total.duplicates"), "num"),
         (text(lang, "supply.total.quarantined"), "num"),
     ]
-    return html.Table(
+    return h.Table(
         [
-            html.Thead(html.Tr([html.Th(name, scope="col", className=kind) for name, kind in columns])),
-            html.Tbody([_row(lang, picture, s, unit) for s in picture.supplies]),
+            h.Thead(h.Tr([h.Th(name, scope="col", className=kind) for name, kind in columns])),
+            h.Tbody(
+                [
+                    _row(lang, picture, s, unit)
+                    for s in sorted(picture.supplies, key=lambda s: _rank(picture, s))
+                ]
+            ),
         ],
         className="table",
     )
 
 
-def _row(lang: Language, picture: Picture, source: Supply, unit: str) -> Component:
+def _problems(picture: Picture, source: Supply) -> list[Problem]:
+    return [
+        p
+        for p in picture.problems
+        if p.unit_code == source.unit_code and p.evidence.get("source") == source.key
+    ]
+
+
+def _rank(picture: Picture, source: Supply) -> tuple[int, str, str]:
+    # What needs attention stands first.
+    severities = [p.severity for p in _problems(picture, source)]
+    order = 0 if "bad" in severities else 1 if severities else 2 if source.last_received_at is None else 3
+    return order, source.unit_code, source.key
+
+
+def _row(lang: Language, picture: Picture, source: Supply, unit: str) -> Html:
     pilot = next((p for p in picture.pilots if p.unit_id == source.unit_id), None)
-    found = [p for p in picture.problems if p.unit_code == source.unit_code and p.evidence.get("source") == source.key]
+    found = _problems(picture, source)
     state = "stale" if source.last_received_at is None else found[0].severity if found else "good"
     status = text(lang, f"problem.{found[0].kind}.title") if found else text(lang, f"severity.{state}")
     p95 = pick(picture.by_source, source.source_id, "dq.latency_p95", ("now", "hour", "day"))
-    delay = reading(lang, p95.value if p95 else None, unit_of("dq.latency_p95"))
+    delay = shown(lang, "dq.latency_p95", p95.value if p95 else None)
     protocol = source.key.partition(":")[0]
     rates = []
     for code in UNIT_RATES:
@@ -112,37 +146,37 @@ def _row(lang: Language, picture: Picture, source: Supply, unit: str) -> Compone
         if figure is None and pilot is not None:
             figure = pick(picture.by_pilot, pilot.pilot_id, code, ("day", "hour", "now"))
         rates.append(percent(figure.value if figure else None))
-    return html.Tr(
+    return h.Tr(
         [
-            html.Th(
-                dcc.Link(either(lang, source.unit_zh, source.unit_en), href=f"/supply?unit={source.unit_code}"),
+            h.Th(
+                h.Link(either(lang, source.unit_zh, source.unit_en), href=f"/supply?unit={source.unit_code}"),
                 scope="row",
                 title=source.unit_code,
             ),
-            html.Td(
-                [html.Span(text_or(lang, f"protocol.{protocol}", protocol), className="tag"),
-                 html.Span(source.key.partition(":")[2], className="source-name")]
+            h.Td(
+                [h.Span(text_or(lang, f"protocol.{protocol}", protocol), className="tag"),
+                 h.Span(source.key.partition(":")[2], className="source-name")]
             ),
-            html.Td(html.Span(status, className=f"pill is-{state}")),
-            html.Td(
+            h.Td(h.Span(status, className=f"pill is-{state}")),
+            h.Td(
                 age(source.last_received_at, max(ROW_STALE_S, 3 * (source.interval_s or 0)))
                 if source.last_received_at
                 else text(lang, "supply.never"),
                 className="num",
             ),
-            html.Td([delay.digits, html.Small(delay.unit)], className="num"),
-            *(html.Td(rate, className="num") for rate in rates),
-            html.Td(count(source.received), className="num"),
-            html.Td(count(source.stored), className="num"),
-            html.Td(count(source.duplicates), className="num"),
-            html.Td(count(source.quarantined), className="num" + (" is-bad-text" if source.quarantined else "")),
+            h.Td([delay.digits, h.Small(delay.unit)], className="num"),
+            *(h.Td(rate, className="num") for rate in rates),
+            h.Td(count(source.received), className="num"),
+            h.Td(count(source.stored), className="num"),
+            h.Td(count(source.duplicates), className="num"),
+            h.Td(count(source.quarantined), className="num" + (" is-bad-text" if source.quarantined else "")),
         ],
         key=str(source.source_id),
         className="is-chosen" if unit and source.unit_code == unit else "",
     )  # fmt: skip
 
 
-def reasons(view: View, unit: str) -> Component:
+def reasons(view: View, unit: str) -> Html:
     """How often each reason occurs among the newest refused rows."""
     lang, picture = view.language, view.snapshot.picture
     counts: dict[str, int] = {}
@@ -152,13 +186,13 @@ def reasons(view: View, unit: str) -> Component:
     if not counts:
         return empty(text(lang, "empty.refusals"), "✓")
     ranked = sorted(counts.items(), key=lambda item: -item[1])
-    return html.Ol(
+    return h.Ol(
         [
-            html.Li(
+            h.Li(
                 [
-                    html.Span(text_or(lang, f"refusal.{reason}", reason), className="rank-name", title=reason),
-                    html.Span([count(n), html.Small(text(lang, "unit.rows"))], className="rank-value"),
-                    html.Span(html.Span(style={"width": f"{n / ranked[0][1]:.1%}"}), className="rank-bar is-bad"),
+                    h.Span(text_or(lang, f"refusal.{reason}", reason), className="rank-name", title=reason),
+                    h.Span([count(n), h.Small(text(lang, "unit.rows"))], className="rank-value"),
+                    h.Span(h.Span(style={"width": f"{n / ranked[0][1]:.1%}"}), className="rank-bar is-bad"),
                 ],
                 className="rank-row is-plain",
             )
@@ -174,36 +208,36 @@ def shown_refusals(picture: Picture | None, unit: str) -> Sequence[Refusal]:
     return [r for r in rows if not unit or r.unit_code == unit][:LISTED]
 
 
-def refusals(view: View, unit: str) -> Component:
+def refusals(view: View, unit: str) -> Html:
     """Refused rows with reason, place, hint and the bytes as they came."""
     lang, rows = view.language, shown_refusals(view.snapshot.picture, unit)
     if not rows:
         return empty(text(lang, "empty.refusals"), "✓")
-    return html.Ul([_refusal(lang, r, view.zone) for r in rows], className="refusals")
+    return h.Ul([_refusal(lang, r, view.zone) for r in rows], className="refusals")
 
 
-def _refusal(lang: Language, row: Refusal, zone: str) -> Component:
+def _refusal(lang: Language, row: Refusal, zone: str) -> Html:
     reason = REASONS.get(row.reason)
     parameters = {key: str(value) for key, value in row.parameters.items()}
     message = reason.message(parameters)[lang] if reason else row.reason
     hint = reason.hint(parameters)[lang] if reason else ""
-    return html.Li(
-        html.Details(
+    return h.Li(
+        h.Details(
             [
-                html.Summary(
+                h.Summary(
                     [
-                        html.Span(moment(row.received_at, zone, "%H:%M:%S"), className="refusal-time"),
-                        html.Span(either(lang, row.unit_zh, row.unit_en), className="refusal-unit"),
-                        html.Span(message, className="refusal-why"),
-                        html.Code(row.place, className="refusal-place"),
+                        h.Span(moment(row.received_at, zone, "%H:%M:%S"), className="refusal-time"),
+                        h.Span(either(lang, row.unit_zh, row.unit_en), className="refusal-unit"),
+                        h.Span(message, className="refusal-why"),
+                        h.Code(row.place, className="refusal-place"),
                     ]
                 ),
-                html.Div(
+                h.Div(
                     [
-                        html.P(hint, className="refusal-hint"),
-                        html.Dl(
+                        h.P(hint, className="refusal-hint"),
+                        h.Dl(
                             [
-                                html.Div([html.Dt(text(lang, key)), html.Dd(value)])
+                                h.Div([h.Dt(text(lang, key)), h.Dd(value)])
                                 for key, value in (
                                     ("refusal.source", row.source or NOTHING),
                                     ("refusal.tag", row.tag or NOTHING),
@@ -215,7 +249,7 @@ def _refusal(lang: Language, row: Refusal, zone: str) -> Component:
                             ],
                             className="facts",
                         ),
-                        html.Pre(original_text(row.original, row.size)),
+                        h.Pre(original_text(row.original, row.size)),
                     ],
                     className="refusal-body",
                 ),
@@ -226,7 +260,7 @@ def _refusal(lang: Language, row: Refusal, zone: str) -> Component:
 
 
 def original_text(original: bytes, size: int) -> str:
-    """Bytes for the eye: UTF-8 where they are, \\x.. where not, control characters made visible."""
+    """Bytes for the eye: UTF-8 where they are, hexadecimal where not, control characters made visible."""
     shown = original.decode("utf-8", "backslashreplace")
     shown = "".join(c if c in "\n\t" or c.isprintable() else f"\\x{ord(c):02x}" for c in shown)
     return shown if len(original) == size else f"{shown}\n… {size:,} B"
@@ -235,10 +269,11 @@ def original_text(original: bytes, size: int) -> str:
 def register(app: Dash, current: Callable[[], Snapshot], want: Callable[[str], None]) -> None:
     """Callbacks: read the snapshot, draw, return."""
 
-    @app.callback(  # type: ignore[untyped-decorator]  # Dash has no types for callbacks
-        Output(ids.SUPPLY_TOTALS, "children"),
-        Output(ids.SUPPLY_TABLE, "children"),
-        Output(ids.SUPPLY_REASONS, "children"),
+    @app.callback(
+        Output(ids.SUPPLY_TOTALS, SLOT),
+        Output(ids.SUPPLY_TABLE, SLOT),
+        Output(ids.SUPPLY_REASONS, SLOT),
+        Output(ids.SUPPLY_REFUSALS, SLOT),
         Input(ids.TICK, "data"),
         State(ids.SUPPLY_UNIT, "data"),
         State(ids.LANGUAGE, "data"),
@@ -248,25 +283,9 @@ def register(app: Dash, current: Callable[[], Snapshot], want: Callable[[str], N
     def renew(_tick: object, unit: str, language: str, zone: str) -> tuple[object, ...]:
         view = View(current(), language_of(language), zone, {})
         return view.snapshot.once(
-            ("supply", unit, view.language), lambda: (totals(view), table(view, unit), reasons(view, unit))
+            ("supply", unit, view.language),
+            lambda: (totals(view), table(view, unit), reasons(view, unit), refusals(view, unit)),
         )
-
-    @app.callback(  # type: ignore[untyped-decorator]
-        Output(ids.SUPPLY_REFUSALS, "children"),
-        Output(ids.SUPPLY_REFUSALS, "data-shown"),
-        Input(ids.TICK, "data"),
-        State(ids.SUPPLY_UNIT, "data"),
-        State(ids.SUPPLY_REFUSALS, "data-shown"),
-        State(ids.LANGUAGE, "data"),
-        State(ids.ZONE, "data"),
-        prevent_initial_call=True,
-    )
-    def refused(_tick: object, unit: str, shown: str, language: str, zone: str) -> tuple[object, object]:
-        view = View(current(), language_of(language), zone, {})
-        # Only when the list changed: a row that somebody has opened must stay open.
-        newest = str([(r.quarantine_id, r.replayed_at) for r in shown_refusals(view.snapshot.picture, unit)])
-        version = f"{unit}:{hash(newest)}"
-        return (no_update, no_update) if version == shown else (refusals(view, unit), version)
 
 
 PAGE = Page("/supply", "nav.supply", layout, register)

@@ -27,9 +27,23 @@ PILOTS = (
     ("GD-DIS-01", "惠州超高清视频显示产业集群试点", "Huizhou UHD Display Cluster Pilot", "441300", "piloting", 210, 0.76),
     ("GD-MTL-01", "揭阳金属制品产业集群试点", "Jieyang Metal Products Cluster Pilot", "445200", "selection", 30, 0.66),
 )  # fmt: skip
-PROTOCOLS = ("opcua", "mqtt", "http", "pull")
-KINDS = (("CNC", "数控加工中心"), ("INJ", "注塑机"), ("SMT", "贴片线"), ("PRS", "冲压机"), ("ROB", "焊接机器人"))
-TASKS = ("需求调研报告", "行业平台一期上线", "首批企业接入", "标杆案例验收", "工业互联园区建设", "百家企业上云", "期满评估")
+PROTOCOLS = ("opcua", "mqtt", "http_push", "http_pull")
+KINDS = (
+    ("CNC", "数控加工中心"),
+    ("INJ", "注塑机"),
+    ("SMT", "贴片线"),
+    ("PRS", "冲压机"),
+    ("ROB", "焊接机器人"),
+)
+TASKS = (
+    "需求调研报告",
+    "行业平台一期上线",
+    "首批企业接入",
+    "标杆案例验收",
+    "工业互联园区建设",
+    "百家企业上云",
+    "期满评估",
+)
 RATIOS = (
     "equip.oee", "equip.availability", "equip.effectiveness", "equip.quality_ratio", "equip.run_rate",
     "conn.equip_online_rate", "dq.transmission_rate", "dq.validity_rate", "dq.effective_rate", "dq.timeliness",
@@ -80,7 +94,7 @@ def beat(conn: Connection, component: str, age_s: float = 0) -> None:
     )
 
 
-def arrive(conn: Connection, rows: int = 400) -> None:
+def arrive(conn: Connection, rows: int = 90) -> None:
     """Data arrive now: the ledger, the running slot, the latest values and the parts' beats move on."""
     chance = random.Random(rows)
     conn.execute("UPDATE ingest_ledger SET received = received + %s, stored = stored + %s,"
@@ -94,7 +108,9 @@ def arrive(conn: Connection, rows: int = 400) -> None:
     )
     conn.execute("UPDATE latest_value SET ts = clock_timestamp(), received_at = clock_timestamp()"
                  " WHERE ts > now() - interval '3 minutes'")  # fmt: skip
-    conn.execute("UPDATE indicator_value SET computed_at = clock_timestamp() WHERE provisional OR period = 'now'")
+    conn.execute(
+        "UPDATE indicator_value SET computed_at = clock_timestamp() WHERE provisional OR period = 'now'"
+    )
     for name in ("api", "writer", "metrics"):
         beat(conn, name)
 
@@ -111,7 +127,16 @@ def _pilot(conn: Connection, n: int, spec: tuple[Any, ...], cluster: str, now: d
     pilot = conn.execute(
         "INSERT INTO pilot (code, name_zh, name_en, cluster_code, region_code, unit_id, stage, started_on)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING pilot_id",
-        (code.removeprefix("GD-"), zh, en, cluster, region, unit[0], stage, (now - timedelta(days=age)).date()),
+        (
+            code.removeprefix("GD-"),
+            zh,
+            en,
+            cluster,
+            region,
+            unit[0],
+            stage,
+            (now - timedelta(days=age)).date(),
+        ),
     ).fetchone()
     assert pilot is not None
     return pilot[0], unit[0]
@@ -150,7 +175,9 @@ def _tags(
     kind = chance.choices(("run", "idle", "setup", "fault", "off", "silent"), (66, 14, 7, 5, 2, 6))[0]
     state = {"run": 3, "idle": 2, "setup": 3, "fault": 1, "off": 0, "silent": 3}[kind]
     mode = {"run": 3, "idle": 0, "setup": 2, "fault": 0, "off": 0, "silent": 3}[kind]
-    at = now - timedelta(seconds=chance.randrange(1, 50) + (3000 + chance.randrange(9000) if kind == "silent" else 0))
+    at = now - timedelta(
+        seconds=chance.randrange(1, 50) + (3000 + chance.randrange(9000) if kind == "silent" else 0)
+    )
     for signal, value in (("state", state), ("mode", mode)):
         tag = conn.execute(
             "INSERT INTO tag (unit_id, equipment_id, name, signal, data_type, unit)"
@@ -186,7 +213,8 @@ def _milestones(conn: Connection, unit_id: int, spec: tuple[Any, ...], now: date
         done = planned + timedelta(days=-3 + 4 * (n % 3))
         accepted = done if done < today and not (spec[0] == "GD-TEX-01" and n >= 3) else None
         conn.execute(
-            "INSERT INTO milestone VALUES (%s, %s, %s, %s, %s)", (unit_id, f"M{n + 1:02d}", name, planned, accepted)
+            "INSERT INTO milestone VALUES (%s, %s, %s, %s, %s)",
+            (unit_id, f"M{n + 1:02d}", name, planned, accepted),
         )
 
 
@@ -197,7 +225,9 @@ def _indicators(
     rows: list[tuple[Any, ...]] = []
 
     def add(code: str, period: str, start: datetime, value: float, provisional: bool) -> None:
-        computed = now if provisional or period == "now" else start + timedelta(hours=1 if period == "hour" else 24)
+        computed = (
+            now if provisional or period == "now" else start + timedelta(hours=1 if period == "hour" else 24)
+        )
         rows.append((code, level, entity, period, start, value, 240, 0.97, provisional, min(computed, now)))
 
     phase = chance.random() * 6
@@ -207,7 +237,7 @@ def _indicators(
         start = midnight - timedelta(days=day)
         for code in RATIOS:
             add(code, "day", start, _level(code, good, day, phase, chance), day == 0)
-        add("energy.total", "day", start, (7800 + 900 * math.sin(day + phase)) * (8 if level == "province" else 1)
+        add("energy.total", "day", start, (0.96 + 0.11 * math.sin(day + phase)) * (8 if level == "province" else 1)
             * (local.hour / 24 + 0.02 if day == 0 else 1), day == 0)  # fmt: skip
         if level in ("cluster", "province"):
             add("proj.milestone_on_time", "day", start, min(1.0, good + 0.1), day == 0)
@@ -216,9 +246,17 @@ def _indicators(
         start = hour - timedelta(hours=back)
         for code in RATIOS:
             add(code, "hour", start, _level(code, good, back / 9, phase, chance), back == 0)
-        add("energy.total", "hour", start, 320 + 60 * math.sin(back / 4 + phase) + 12 * chance.random(), back == 0)
+        add(
+            "energy.total",
+            "hour",
+            start,
+            0.039 + 0.008 * math.sin(back / 4 + phase) + 0.001 * chance.random(),
+            back == 0,
+        )
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    add("conn.equip_online_rate", "now", epoch, _level("conn.equip_online_rate", good, 0, phase, chance), True)
+    add(
+        "conn.equip_online_rate", "now", epoch, _level("conn.equip_online_rate", good, 0, phase, chance), True
+    )
     share = 1 if level == "province" else 8
     add("plat.devices_connected", "now", epoch, round(282 / share), True)
     add("plat.enterprises_registered", "now", epoch, round(60 / share), True)
@@ -238,11 +276,9 @@ def _level(code: str, good: float, x: float, phase: float, chance: random.Random
     return min(0.999, base + swing * math.sin(x * 1.7 + phase) + swing * (chance.random() - 0.5) - 0.0012 * x)
 
 
-def _sources(
-    conn: Connection, chance: random.Random, pilots: list[tuple[int, int]], now: datetime
-) -> None:
+def _sources(conn: Connection, chance: random.Random, pilots: list[tuple[int, int]], now: datetime) -> None:
     slot = now.replace(second=now.second // 10 * 10, microsecond=0)
-    for n, ((pilot_id, unit_id), spec) in enumerate(zip(pilots, PILOTS, strict=True)):
+    for n, ((_, unit_id), spec) in enumerate(zip(pilots, PILOTS, strict=True)):
         for protocol in PROTOCOLS[: 2 + n % 3]:
             source = conn.execute(
                 "INSERT INTO source (unit_id, key) VALUES (%s, %s) RETURNING source_id",
@@ -284,13 +320,20 @@ def _refusals(conn: Connection, chance: random.Random, unit_id: int, source_id: 
             (
                 ("unknown_tag", {"tag": f"CNC-9{n:03d}.state"}),
                 ("wrong_type", {"field": "value", "expected": "float", "got": 'string "007"'}),
-                ("clock_ahead", {"ts": (now + timedelta(hours=8)).isoformat(), "ahead": "28800"}),
+                (
+                    "clock_ahead",
+                    {"ts": (now + timedelta(hours=8)).isoformat(), "ahead_s": "28800", "limit_s": "300"},
+                ),
             )
         )
-        record = {"tag": f"CNC-9{n:03d}.state", "ts": now.isoformat(), "value": "<img src=x onerror=alert(1)>"}
+        record = {
+            "tag": f"CNC-9{n:03d}.state",
+            "ts": now.isoformat(),
+            "value": "<img src=x onerror=alert(1)>",
+        }
         conn.execute(
             "INSERT INTO quarantine (unit_id, source_id, batch, place, reason, parameters, tag, ts, original,"
             " received_at) VALUES (%s, %s, 'b1', %s, %s, %s, %s, %s, %s, %s)",
             (unit_id, source_id, f"records[{n}].value", reason, Jsonb(parameters), record["tag"], now,
-             json.dumps(record, ensure_ascii=False).encode(), now - timedelta(seconds=30 * n)),
+             json.dumps(record, ensure_ascii=False).encode(), now - timedelta(seconds=30 * (24 - n))),
         )  # fmt: skip
