@@ -77,7 +77,8 @@ def write(conn: Connection, table: LiteralString, frame: pd.DataFrame) -> None:
     if frame.empty:
         return
     buffer = io.BytesIO()
-    arrow = pa.Table.from_pandas(frame, preserve_index=False)
+    # In one piece: Arrow's CSV writer emits zero bytes for an empty chunk, which concatenated frames have.
+    arrow = pa.Table.from_pandas(frame, preserve_index=False).combine_chunks()
     pyarrow.csv.write_csv(
         arrow, buffer, pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
     )
