@@ -32,19 +32,22 @@ from simulators.works import Works
 log = logging.getLogger("simulators")
 
 FLUSH_S: Final = 0.5
+GRID_MS: Final = 10_000
+REGISTRATION_MS: Final = 12_000
 CATCH_UP_S: Final = 600.0
 """An accelerated run without a duration starts so far in the past that it reaches now after this real time."""
 
 
 def epochs_of(outbox: Outbox, options: RunOptions, now: int) -> Epochs:
-    """The remembered times, or new ones: live from the last full minute, history from the start of a UTC day."""
+    """The remembered times, or new ones: live soon, history from the start of a UTC day."""
     known = outbox.get("epochs")
     if known is not None:
         first, second = known.split()
         return Epochs(int(first), int(second))
     if options.speed > 1:
         now -= int((options.speed - 1) * (options.duration_s or CATCH_UP_S) * 1000)
-    live_start = now // 60_000 * 60_000
+    # Live begins when registration is about done: what was due before would all be late.
+    live_start = (now + REGISTRATION_MS) // GRID_MS * GRID_MS + GRID_MS
     history_start = live_start
     if options.history_s > 0:
         history_start = int(live_start - options.history_s * 1000) // DAY_MS * DAY_MS
