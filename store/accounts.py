@@ -125,13 +125,19 @@ def _book_supply(conn: Connection, rows: Rows, verdicts: Verdicts, refused: list
 def _book_arrival(conn: Connection, rows: Rows, refused: list[Refused]) -> None:
     source = np.r_[rows.source_id, [r.source_id for r in refused]]
     slot = np.r_[rows.received_at, [r.received_at for r in refused]] // ARRIVAL_SLOT_US
+    live = np.r_[rows.live, np.zeros(len(refused), np.bool_)]
     (source, slot), group = _grouped(source, slot)
-    n = np.bincount(group)
     conn.execute(
-        "INSERT INTO arrival AS a (source_id, slot, received)"
-        " SELECT * FROM unnest(%s::integer[], %s::timestamptz[], %s::bigint[])"
-        " ON CONFLICT (source_id, slot) DO UPDATE SET received = a.received + excluded.received",
-        (source.tolist(), [moment(s * ARRIVAL_SLOT_US) for s in slot.tolist()], n.tolist()),
+        "INSERT INTO arrival AS a (source_id, slot, received, live)"
+        " SELECT * FROM unnest(%s::integer[], %s::timestamptz[], %s::bigint[], %s::bigint[])"
+        " ON CONFLICT (source_id, slot) DO UPDATE"
+        " SET received = a.received + excluded.received, live = a.live + excluded.live",
+        (
+            source.tolist(),
+            [moment(s * ARRIVAL_SLOT_US) for s in slot.tolist()],
+            np.bincount(group).tolist(),
+            np.bincount(group, live).astype(np.int64).tolist(),
+        ),
     )
 
 

@@ -141,13 +141,15 @@ CREATE TABLE arrival (
     source_id integer NOT NULL,
     slot      timestamptz NOT NULL,
     received  bigint NOT NULL,
+    live      bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (source_id, slot)
 );
 CREATE INDEX arrival_slot ON arrival (slot);
 COMMENT ON TABLE arrival IS 'Rows received in each 10 s of arrival time; the live data rate. Kept two days';
 COMMENT ON COLUMN arrival.source_id IS 'source';
 COMMENT ON COLUMN arrival.slot IS 'start of the 10 s (UTC)';
-COMMENT ON COLUMN arrival.received IS 'rows received';
+COMMENT ON COLUMN arrival.received IS 'rows received, back-fill and refused rows among them';
+COMMENT ON COLUMN arrival.live IS 'rows received that were sent live and not refused';
 
 CREATE TABLE latency_bucket (
     source_id integer NOT NULL,
