@@ -27,13 +27,15 @@ lint: $(READY) ## 静态检查 | ruff, mypy --strict, the rooms' import rules, g
 	@.venv/bin/mypy
 	@PYTHONWARNINGS=ignore .venv/bin/lint-imports --no-logo
 	@$(PY) -m deploy.reference --check
+	@$(PY) -m metrics.reference --check
 
 fix: $(READY) ## 自动整理代码 | what ruff can mend by itself
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-docs: $(READY) ## 生成参考文档 | docs/settings.md from the settings model
+docs: $(READY) ## 生成参考文档 | docs/settings.md from the settings model, docs/indicators.md from the catalogue
 	@$(PY) -m deploy.reference
+	@$(PY) -m metrics.reference
 
 bench: $(READY) ## 性能测试 | rows per second through the log and the writer into the store
 	@$(PY) -m benchmarks $(ARGS)

@@ -1,10 +1,10 @@
-"""`python -m benchmarks [ingest|interface …]`: run these benchmarks, all by default."""
+"""`python -m benchmarks [ingest|interface|rollup …]`: run these benchmarks, all by default."""
 
 import sys
 
-from benchmarks import ingest, interface
+from benchmarks import ingest, interface, rollup
 
-BENCHMARKS = {"ingest": ingest.main, "interface": interface.main}
+BENCHMARKS = {"ingest": ingest.main, "interface": interface.main, "rollup": rollup.main}
 
 if __name__ == "__main__":
     names = sys.argv[1:] or list(BENCHMARKS)
