@@ -85,7 +85,9 @@ def _book_ledger(conn: Connection, rows: Rows, verdicts: Verdicts, refused: list
             (
                 stored + duplicates + int(theirs.sum()), stored, duplicates,
                 int((judged == CORRECTION).sum()), int(theirs.sum()),
-                moment(max(received_at)), source_ts, source,
+                moment(max(received_at)),
+                moment(int(rows.received_at[live].max())) if live.any() else None,
+                source_ts, source,
             ),
         )  # fmt: skip
 
