@@ -211,7 +211,7 @@ CREATE TABLE dirty_hour (
     since        timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (equipment_id, hour)
 );
-CREATE INDEX dirty_hour_marked ON dirty_hour (marked_at);
+CREATE INDEX dirty_hour_hour ON dirty_hour (hour);
 COMMENT ON TABLE dirty_hour IS 'Equipment-hours whose rows, calendar or orders changed since they were computed';
 COMMENT ON COLUMN dirty_hour.equipment_id IS 'equipment';
 COMMENT ON COLUMN dirty_hour.hour IS 'hour (UTC)';
