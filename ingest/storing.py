@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,15 +39,17 @@ class _Session:
     partitions: DayPartitions
 
     @classmethod
-    def open(cls, dsn: str) -> _Session:
-        ddl = connect(dsn, application="writer-ddl", autocommit=True)
-        try:
-            rows = connect(dsn, application="writer", autocommit=True)
+    def open(cls, dsn: str, partitions: Sequence[int]) -> _Session:
+        with ExitStack() as opened:
+            ddl = opened.enter_context(closing(connect(dsn, application="writer-ddl", autocommit=True)))
+            rows = opened.enter_context(closing(connect(dsn, application="writer", autocommit=True)))
+            for partition in partitions:
+                if not accounts.own_partition(rows, partition):
+                    raise OwnedElsewhere(f"another writer owns partition {partition} of the log")
             measurements.prepare(rows)
-            return cls(rows, ddl, DayPartitions(ddl))
-        except BaseException:
-            ddl.close()
-            raise
+            session = cls(rows, ddl, DayPartitions(ddl))
+            opened.pop_all()
+        return session
 
     @property
     def lost(self) -> bool:
@@ -57,14 +60,20 @@ class _Session:
         self.ddl.close()
 
 
+class OwnedElsewhere(OSError):
+    """Another process writes a partition that this one should."""
+
+
 class Storing:
     """Validates and stores entries of the log; holds the connections and the registry's cache.
 
-    Not safe for concurrent use: one writer, one instance, one thread at a time.
+    Owns `partitions` of the log while connected (raises OwnedElsewhere): two writers of one partition
+    would count every row twice. Not safe for concurrent use: one writer, one instance, one thread at a time.
     """
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, partitions: Sequence[int] = ()) -> None:
         self._dsn = dsn
+        self._owned = partitions
         self._session: _Session | None = None
         self._tags: dict[str, tuple[float, registry.UnitTags | None]] = {}
         self._sources: dict[tuple[int, str], int] = {}
@@ -117,7 +126,7 @@ class Storing:
     def _connected(self) -> _Session:
         if self._session is None or self._session.lost:
             self.close()
-            self._session = _Session.open(self._dsn)
+            self._session = _Session.open(self._dsn, self._owned)
         return self._session
 
     def _forget(self) -> None:

@@ -60,7 +60,7 @@ async def run(
 
 class _Writer:
     def __init__(self, dsn: str, log_url: str, report: Report, partitions: list[int]) -> None:
-        self._storing = Storing(dsn)
+        self._storing = Storing(dsn, partitions)
         self._log_url = log_url
         self._report = report
         self._partitions = partitions

@@ -166,6 +166,25 @@ def verify(as_json: JsonOption = False, config: ConfigOption = None, data_dir: D
 
 
 @app.command()
+def provision(
+    pilots: Annotated[
+        Path, typer.Argument(help='试点清单 JSON | the pilots: {"pilots": [{…, "unit": {…}}]}')
+    ],
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """登记试点与牵头单位,签发密钥 | register pilots and lead units, and issue their keys."""
+    from qunce.provision import provision as register
+    from qunce.roles import needed
+
+    settings = _settings(config, data_dir)
+    keys_file = settings.data_dir / "keys.json"
+    listed = json.loads(pilots.read_text("utf-8"))["pilots"]
+    keys = register(needed(settings, "database.dsn"), listed, keys_file)
+    typer.echo(f"已登记 {len(keys)} 个牵头单位 | {len(keys)} lead units registered; keys in {keys_file}")
+
+
+@app.command()
 def version() -> None:
     """版本 | the version."""
     typer.echo(f"qunce {installed('qunce')} (Python {sys.version.split()[0]})")

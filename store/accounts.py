@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from store.database import Connection
+from store.database import Connection, only
 from store.measurements import CORRECTION, DUPLICATE, Verdicts, moment
 from store.quarantine import Refused
 from store.rows import HOUR_US, Rows
@@ -23,6 +23,7 @@ BUCKET_GROWTH = 1.1
 ARRIVAL_KEPT = timedelta(days=2)
 
 _UNKNOWN_EQUIPMENT = 0
+_WRITER_LOCK = 7_236_010
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +198,12 @@ def _grouped(*columns: npt.ArrayLike) -> tuple[list[npt.NDArray[np.int64]], npt.
         key = key * (column.max() - low + 1) + (column - low)
     _, first, group = np.unique(key, return_index=True, return_inverse=True)
     return [column[first] for column in given], group
+
+
+def own_partition(conn: Connection, partition: int) -> bool:
+    """Own a partition of the log until this connection ends; False when another connection does."""
+    row = only(conn.execute("SELECT pg_try_advisory_lock(%s, %s)", (_WRITER_LOCK, partition)))
+    return bool(row[0])
 
 
 def positions(conn: Connection, stream: str, lane: str) -> dict[int, int]:

@@ -12,7 +12,7 @@ import pytest
 from ingest.batch import Batch, Refusal, encode
 from ingest.log import Entry, partition_of
 from ingest.records import Records, encode_records
-from ingest.storing import Storing
+from ingest.storing import OwnedElsewhere, Storing
 from store import accounts
 from store.database import Connection
 from store.registry import NewPilot, NewUnit, register_pilot, register_unit
@@ -202,3 +202,16 @@ def test_an_entry_that_cannot_be_stored_is_held_and_holds_up_nobody(
     assert (got.received, got.stored, got.quarantined) == (2, 1, 1)
     assert conn.execute("SELECT reason FROM quarantine").fetchall() == [("unstorable",)]
     assert accounts.positions(conn, "S", "live")[0] == 8
+
+
+def test_a_partition_has_one_writer(dsn: str, storing: Storing) -> None:
+    first, second = Storing(dsn, [1, 2]), Storing(dsn, [2])
+    try:
+        first.positions("S", "live")
+        with pytest.raises(OwnedElsewhere):
+            second.positions("S", "live")
+        first.close()
+        second.positions("S", "live")
+    finally:
+        first.close()
+        second.close()
