@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -41,6 +42,8 @@ async def run(dsn: str, stop: asyncio.Event, report: Report) -> None:
     `stop` is set, the work in hand is finished (a few seconds) and nothing of it is left behind.
     """
     report("metrics", "starting", {})
+    # That a tick found the run before it still at work is no news: the rollup works for minutes on a history.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
     while not stop.is_set():
         try:
             leader = await asyncio.to_thread(_lead, dsn)
@@ -162,6 +165,7 @@ class Jobs:
             now = datetime.now(UTC)
             if time.monotonic() - self._live_at >= 0.9 * ROLLUP_S:
                 self._live_at = time.monotonic()
+                self._tell_backlog(conn)
                 while self._count("hours", engine.rollup(conn, now, live=True)) >= engine.SLICE_HOURS:
                     if self.halt.is_set():
                         return
@@ -170,6 +174,9 @@ class Jobs:
             if self._count("hours", engine.rollup(conn, now, live=False)):
                 continue
             break
+        self._tell_backlog(conn)
+
+    def _tell_backlog(self, conn: Connection) -> None:
         with conn.transaction():
             left = rollups.backlog(conn)
         with self._lock:
