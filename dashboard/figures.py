@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.geo import City, place_labels
+from dashboard.geo import Box, City, Label, overlaps, place_labels
 from dashboard.theme import ACCENT, DIM, FAINT, FONT, NEUTRAL, SERIES, STATE, SYMBOL, TEMPLATE, TEXT
 
 LAND = "#14253f"
@@ -34,13 +34,19 @@ def province_map(cities: Sequence[City], names: Mapping[str, str], pilots: pd.Da
             x=city.xs, y=city.ys, mode="lines", fill="toself", name=city.name, hoverinfo="skip",
             fillcolor=LAND_WITH_PILOT if city.code in with_pilot else LAND, line={"color": BORDER, "width": 1},
         )  # fmt: skip
-    bare = [c for c in cities if c.code not in with_pilot]
+    points = list(zip(pilots["x"], pilots["y"], strict=True))
+    spots = place_labels(points, [text_width(str(t)) for t in pilots["label"]], TEXT_HEIGHT, EXTENT_X)
+    taken = boxes(points, spots, [text_width(str(t)) for t in pilots["label"]])
+    # A city's name gives way to a pilot's: it is there to find one's way, not to be read.
+    bare = [
+        c
+        for c in cities
+        if c.code not in with_pilot and not overlaps((c.x - 0.3, c.y - 0.1, c.x + 0.3, c.y + 0.1), taken)
+    ]
     figure.add_scatter(
         x=[c.x for c in bare], y=[c.y for c in bare], mode="text", hoverinfo="skip",
         text=[names[c.code] for c in bare], textfont={"size": 11, "color": FAINT, "family": FONT},
     )  # fmt: skip
-    points = list(zip(pilots["x"], pilots["y"], strict=True))
-    spots = place_labels(points, [text_width(str(t)) for t in pilots["label"]], TEXT_HEIGHT, EXTENT_X)
     lines = [(p, s) for p, s in zip(points, spots, strict=True) if s.from_x is not None]
     figure.add_scatter(
         x=[v for p, s in lines for v in (p[0], s.from_x, None)], mode="lines", hoverinfo="skip",
@@ -65,6 +71,15 @@ def province_map(cities: Sequence[City], names: Mapping[str, str], pilots: pd.Da
     figure.update_yaxes(visible=False, fixedrange=True, scaleanchor="x", scaleratio=1, range=EXTENT_Y)
     figure.update_layout(hovermode="closest", dragmode=False, margin={"l": 0, "r": 0, "t": 0, "b": 0})
     return figure
+
+
+def boxes(
+    points: Sequence[tuple[float, float]], labels: Sequence[Label], widths: Sequence[float]
+) -> list[Box]:
+    """The rectangles that points and their names cover."""
+    half = TEXT_HEIGHT / 2
+    names = [(n.x - w / 2, n.y - half, n.x + w / 2, n.y + half) for n, w in zip(labels, widths, strict=True)]
+    return [*names, *((x - 0.15, y - 0.15, x + 0.15, y + 0.15) for x, y in points)]
 
 
 def text_width(label: str) -> float:

@@ -108,6 +108,11 @@ def place_labels(
     return [placed[i] for i in range(len(points))]
 
 
+def overlaps(box: Box, others: Sequence[Box]) -> bool:
+    """Whether a rectangle meets any of the others."""
+    return any(_overlap(box, other) > 0 for other in others)
+
+
 def _overlap(a: Box, b: Box) -> float:
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])

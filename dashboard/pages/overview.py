@@ -295,7 +295,7 @@ def problems(view: View) -> Html:
     lang, picture = view.language, view.snapshot.picture
     if picture is None:
         return empty(text(lang, "empty.starting"))
-    names = {p.unit_code: either(lang, p.name_zh, p.name_en) for p in picture.pilots}
+    names = {p.unit_code: pilot_label(p, lang) for p in picture.pilots}
     hrefs = {p.unit_code: f"/cluster/{p.code}" for p in picture.pilots}
     return problem_list(lang, picture.problems, names, hrefs)
 

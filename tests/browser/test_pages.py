@@ -1,0 +1,271 @@
+"""The pages in a real Chromium over a real database: right values, live by themselves, honest when they are not."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import PASSWORD, Site, Watch, serve
+
+pytestmark = [pytest.mark.browser, pytest.mark.concurrent]
+
+Opened = tuple[Page, Watch]
+PATHS = ("/", "/cluster/ELE-01", "/supply")
+
+
+def value(site: Site, statement: str) -> Any:
+    """One value straight from the database."""
+    from store.database import connect
+
+    with connect(site.dsn, application="test", autocommit=True) as conn:
+        row = conn.execute(statement).fetchone()  # type: ignore[arg-type]
+    assert row is not None
+    return row[0]
+
+
+def test_login_is_refused_and_accepted(site: Site, chromium: Browser) -> None:
+    page = chromium.new_page()
+    page.goto(f"{site.url}/supply")
+    expect(page).to_have_url(f"{site.url}/login?next=/supply")
+    page.fill("input[name=user]", "admin")
+    page.fill("input[name=password]", "wrong password")
+    page.click("button[type=submit]")
+    expect(page.get_by_role("alert")).to_contain_text("不正确")
+    page.fill("input[name=user]", "admin")
+    page.fill("input[name=password]", PASSWORD)
+    page.click("button[type=submit]")
+    expect(page.locator(".page-supply")).to_be_visible()
+    page.get_by_role("button", name="退出").click()
+    expect(page).to_have_url(f"{site.url}/login")
+    page.goto(f"{site.url}/")
+    expect(page).to_have_url(re.compile("/login"))
+    page.context.close()
+
+
+def test_overview_shows_what_is_in_the_database(site: Site, opened: Opened) -> None:
+    page, _ = opened
+    oee = value(site, "SELECT value FROM indicator_value WHERE code = 'equip.oee' AND level = 'province'"
+                      " AND period = 'day' ORDER BY period_start DESC LIMIT 1")  # fmt: skip
+    tile = page.locator(".figure", has_text="设备综合效率")
+    expect(tile.locator(".fig-number")).to_have_text(f"{oee * 100:.1f}")
+    expect(tile.locator(".fig-unit")).to_have_text("%")
+    expect(tile.locator(".fig-period")).to_have_text("今日至今")
+    expect(tile.locator(".age")).to_have_text(re.compile("刚刚|秒前"))
+    expect(page.locator(".ranking li")).to_have_count(8)
+    best = page.locator(".ranking li").first
+    expect(best).to_contain_text("佛山")
+    expect(page.locator(".problem", has_text="数据中断")).to_contain_text("中山")
+    expect(page.locator(".problem", has_text="拒收激增")).to_contain_text("汕头")
+    expect(page.locator(".area-map .js-plotly-plot")).to_be_visible()
+
+
+def test_cluster_page_shows_progress_equipment_and_enterprises(site: Site, opened: Opened) -> None:
+    page, _ = opened
+    page.locator(".ranking a", has_text="东莞").click()
+    expect(page).to_have_url(f"{site.url}/cluster/ELE-01")
+    expect(page.locator("h1")).to_have_text("东莞电子信息产业集群试点")
+    expect(page.locator(".step.is-now")).to_have_text("试点")
+    machines = value(
+        site, "SELECT count(*) FROM equipment q JOIN lead_unit u USING (unit_id) WHERE u.code = 'GD-ELE-01'"
+    )
+    expect(page.locator(".tile")).to_have_count(machines)
+    firms = value(
+        site, "SELECT count(*) FROM enterprise e JOIN lead_unit u USING (unit_id) WHERE u.code = 'GD-ELE-01'"
+    )
+    expect(page.locator(".table tbody tr")).to_have_count(firms)
+    expect(page.locator(".milestone")).to_have_count(7)
+    expect(page.locator(".trend .js-plotly-plot")).to_have_count(8)
+
+
+def test_supply_page_shows_the_account_and_the_refusals_as_text(site: Site, opened: Opened) -> None:
+    page, _ = opened
+    page.get_by_role("link", name="数据供给").click()
+    expect(page.locator(".table tbody tr")).to_have_count(value(site, "SELECT count(*) FROM source"))
+    first = page.locator(".table tbody tr").first
+    expect(first).to_contain_text("数据中断")
+    refused = page.locator(".refusals li").first
+    refused.locator("summary").click()
+    expect(refused.locator("pre")).to_contain_text("<img src=x onerror=alert(1)>")
+    assert page.locator(".refusals img").count() == 0
+    page.wait_for_timeout(2500)  # several pulses later it is still open
+    expect(refused.locator("pre")).to_be_visible()
+
+
+def test_equipment_changes_by_itself(site: Site, opened: Opened) -> None:
+    page, _ = opened
+    page.goto(f"{site.url}/cluster/ELE-01")
+    code = value(site, "SELECT q.code FROM equipment q JOIN lead_unit u USING (unit_id) JOIN tag t USING (equipment_id)"
+                       " JOIN latest_value l USING (tag_id) WHERE u.code = 'GD-ELE-01' AND t.signal = 'state'"
+                       " AND l.value = 3 AND l.ts > now() - interval '1 minute' ORDER BY 1 LIMIT 1")  # fmt: skip
+    tile = page.locator(".tile", has_text=code)
+    expect(tile).not_to_have_class(re.compile("is-fault|is-unknown"))
+    site.sql("UPDATE latest_value SET value = 1, ts = now() WHERE tag_id = (SELECT t.tag_id FROM tag t WHERE name = %s)",
+             f"{code}.state")  # fmt: skip
+    expect(tile).to_have_class(re.compile("is-fault"), timeout=10_000)
+    expect(tile).to_contain_text("故障停机")
+
+
+def test_figures_change_by_themselves(site: Site, opened: Opened) -> None:
+    page, _ = opened
+    site.sql(
+        "UPDATE indicator_value SET value = 271 WHERE code = 'plat.devices_connected' AND level = 'province'"
+    )
+    tile = page.locator(".figure", has_text="平台连接设备数")
+    expect(tile.locator(".fig-number")).to_have_text("271", timeout=10_000)
+    site.sql("UPDATE indicator_value SET value = NULL, reason = 'no_data'"
+             " WHERE code = 'plat.devices_connected' AND level = 'province'")  # fmt: skip
+    expect(tile.locator(".fig-number")).to_have_text("—", timeout=10_000)
+    expect(tile).to_contain_text("没有收到数据")
+
+
+def test_ranking_by_another_indicator(opened: Opened) -> None:
+    page, _ = opened
+    before = page.locator(".ranking li .rank-value").first.inner_text()
+    page.locator(".segmented label", has_text="数据质量").click()
+    expect(page.locator(".ranking li .rank-value").first).not_to_have_text(before)
+
+
+def test_language_is_one_click_and_stays(site: Site, opened: Opened) -> None:
+    page, _ = opened
+    page.goto(f"{site.url}/supply?unit=GD-TEX-01")
+    page.locator("#language-switch").click()
+    expect(page).to_have_url(f"{site.url}/supply?unit=GD-TEX-01")
+    expect(page.locator(".area-sources .panel-title")).to_have_text("Sources of the units")
+    page.get_by_role("link", name="Province").click()
+    expect(page.locator(".area-problems .panel-title")).to_have_text("Open data problems")
+    page.reload()
+    expect(page.locator(".live-on")).to_have_text("Live")
+    page.locator("#language-switch").click()
+    expect(page.locator(".area-problems .panel-title")).to_have_text("未解决的数据问题")
+
+
+@pytest.mark.parametrize("size", [(1366, 768), (1920, 1080)])
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_pages_fit_and_stay_at_home(site: Site, opened: Opened, size: tuple[int, int], language: str) -> None:
+    page, watch = opened
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.goto(f"{site.url}/language/{language}")
+    for path in PATHS:
+        page.goto(site.url + path)
+        page.wait_for_selector(".panel")
+        page.wait_for_timeout(1500)
+        wide, high = page.evaluate(
+            "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+        )
+        assert wide <= size[0], path
+        if path != PATHS[1]:  # a cluster has as many machines as it has
+            assert high <= size[1], path
+    assert watch.external == []
+    assert watch.errors == []
+
+
+def test_unknown_pages_say_so(site: Site, opened: Opened) -> None:
+    page, _ = opened
+    page.goto(f"{site.url}/cluster/NONE")
+    expect(page.locator(".page-plain")).to_contain_text("NONE")
+    page.goto(f"{site.url}/no/such/page")
+    expect(page.locator(".page-plain")).to_contain_text("没有这个页面")
+
+
+def test_keyboard_reaches_what_the_mouse_does(opened: Opened) -> None:
+    page, _ = opened
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    page.locator(".ranking a").first.focus()
+    page.wait_for_timeout(1500)  # pulses do not take the focus away
+    expect(page.locator(".ranking a").first).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator(".page-cluster")).to_be_visible()
+
+
+def test_stopped_data_are_shown_as_stale(site: Site, opened: Opened) -> None:
+    page, _ = opened
+    expect(page.locator(".banner.is-bad:visible")).to_have_count(0)
+    site.feeding.clear()
+    try:
+        time.sleep(0.7)
+        site.sql("UPDATE ingest_ledger SET last_received_at = now() - interval '10 minutes'")
+        site.sql("UPDATE component_status SET beat_at = now() + interval '1 minute'")
+        expect(page.locator(".banner:visible")).to_contain_text("所有数据源均无新数据", timeout=10_000)
+        expect(page.locator(".banner:visible .age")).to_have_text(re.compile("分钟前"))
+        expect(page.locator("#shell")).to_have_class(re.compile("is-stale"))
+        site.sql(
+            "UPDATE component_status SET beat_at = now() - interval '2 minutes' WHERE component = 'metrics'"
+        )
+        expect(page.locator(".banner:visible")).to_contain_text("指标计算服务中断", timeout=10_000)
+        site.sql(
+            "UPDATE indicator_value SET computed_at = now() - interval '1 hour' WHERE level = 'province'"
+        )
+        old = page.locator(".figure[data-old]", has_text="设备在线率")
+        expect(old).to_be_visible(timeout=10_000)
+        stale = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--stale').trim()")
+        assert old.locator(".fig-value").evaluate("e => getComputedStyle(e).color") == rgb(stale)
+    finally:
+        site.sql("UPDATE ingest_ledger SET last_received_at = now()")
+        site.feeding.set()
+    expect(page.locator(".banner.is-bad:visible")).to_have_count(0, timeout=15_000)
+
+
+def test_a_database_outage_is_said_and_healed(site: Site, opened: Opened) -> None:
+    page, _ = opened
+    name = value(site, "SELECT current_database()")
+    site.feeding.clear()
+    time.sleep(0.7)
+    from psycopg import sql
+    from psycopg.conninfo import make_conninfo
+
+    from store.database import connect
+
+    admin = make_conninfo(site.dsn, dbname="postgres")
+    with connect(admin, application="test", autocommit=True) as conn:
+        conn.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+        conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+                     " AND application_name = 'qunce-dashboard'", (name,))  # fmt: skip
+        try:
+            expect(page.locator(".banner:visible")).to_contain_text("数据库无响应", timeout=15_000)
+            expect(page.locator(".fig-number").first).to_have_text("8")
+        finally:
+            conn.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name)))
+    site.feeding.set()
+    expect(page.locator(".banner.is-bad:visible")).to_have_count(0, timeout=15_000)
+
+
+def test_a_dead_server_is_noticed_by_the_page_and_its_return_too(
+    module_dsn: str, site: Site, chromium: Browser
+) -> None:
+    from qunce.process import free_port
+
+    port = free_port()
+    server, thread = serve(module_dsn, port)
+    page = chromium.new_page()
+    page.goto(f"http://127.0.0.1:{port}/login")
+    page.fill("input[name=user]", "admin")
+    page.fill("input[name=password]", PASSWORD)
+    page.click("button[type=submit]")
+    expect(page.locator(".live-on")).to_be_visible()
+    stop(server, thread)
+    expect(page.locator(".live-off")).to_be_visible(timeout=20_000)
+    expect(page.locator(".offline-banner")).to_be_visible()
+    server, thread = serve(module_dsn, port)
+    try:
+        expect(page.locator(".live-on")).to_be_visible(timeout=40_000)
+        expect(page.locator(".offline-banner")).to_be_hidden()
+    finally:
+        page.context.close()
+        stop(server, thread)
+
+
+def stop(server: Any, thread: threading.Thread) -> None:
+    """End a server of `serve`."""
+    server.should_exit = True
+    thread.join(timeout=15)
+
+
+def rgb(color: str) -> str:
+    """#rrggbb as browsers report it."""
+    return "rgb({}, {}, {})".format(*(int(color[i : i + 2], 16) for i in (1, 3, 5)))

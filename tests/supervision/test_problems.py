@@ -1,0 +1,142 @@
+"""Open data problems from facts: each kind on, off, and in between."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from supervision.problems import (
+    ComponentFact,
+    Facts,
+    MilestoneFact,
+    SourceFact,
+    Thresholds,
+    TransmissionFact,
+    open_problems,
+    worst,
+)
+
+NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
+WELL = SourceFact(
+    "GD-ELE-01", "mqtt:a", 10, NOW - timedelta(seconds=5), NOW - timedelta(seconds=5), 0.5, NOW, 3600, 0
+)
+
+
+def kinds(facts: Facts, **options: object) -> list[tuple[str, str]]:
+    """(kind, severity) of the open problems."""
+    return [(p.kind, p.severity) for p in open_problems(facts, NOW, **options)]  # type: ignore[arg-type]
+
+
+def of_source(**changes: object) -> list[tuple[str, str]]:
+    return kinds(Facts(sources=(replace(WELL, **changes),)))  # type: ignore[arg-type]
+
+
+def test_all_well() -> None:
+    assert of_source() == []
+
+
+@pytest.mark.parametrize(
+    ("silence_s", "interval_s", "expected"),
+    [
+        (89, 10, []),
+        (91, 10, [("silent_source", "warn")]),
+        (200, 60, [("silent_source", "warn")]),
+        (170, 60, []),
+        (901, 10, [("silent_source", "bad")]),
+        (91, None, [("silent_source", "warn")]),
+    ],
+)
+def test_silence(silence_s: float, interval_s: float | None, expected: list[tuple[str, str]]) -> None:
+    at = NOW - timedelta(seconds=silence_s)
+    assert of_source(last_received_at=at, last_source_ts=at, interval_s=interval_s) == expected
+
+
+def test_silence_hides_what_was_said_before_it() -> None:
+    silent = NOW - timedelta(hours=1)
+    found = open_problems(Facts(sources=(replace(WELL, last_received_at=silent, p95_s=900.0),)), NOW)
+    assert [p.kind for p in found] == ["silent_source"]
+    assert found[0].since == silent
+    assert found[0].evidence["silence_s"] == 3600
+
+
+def test_a_source_that_never_sent_is_not_silent() -> None:
+    assert of_source(last_received_at=None, last_source_ts=None, p95_s=None) == []
+
+
+def test_late_data_has_two_thresholds() -> None:
+    facts = Facts(sources=(replace(WELL, p95_s=50.0),))
+    assert kinds(facts) == []
+    assert kinds(facts, open_before={"late_data:GD-ELE-01/mqtt:a"}) == [("late_data", "warn")]
+    assert of_source(p95_s=61.0) == [("late_data", "warn")]
+
+
+def test_quarantine_surge_needs_rows_and_share() -> None:
+    assert of_source(recent_accepted=10, recent_quarantined=19) == []
+    assert of_source(recent_accepted=1000, recent_quarantined=49) == []
+    assert of_source(recent_accepted=900, recent_quarantined=100) == [("quarantine_surge", "warn")]
+    assert of_source(recent_accepted=10, recent_quarantined=100) == [("quarantine_surge", "bad")]
+
+
+def test_clock_ahead() -> None:
+    assert of_source(last_source_ts=NOW + timedelta(seconds=20)) == []
+    assert of_source(last_source_ts=NOW + timedelta(seconds=60)) == [("clock_ahead", "warn")]
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [(None, []), (0.95, []), (0.89, [("low_transmission", "warn")]), (0.5, [("low_transmission", "bad")])],
+)
+def test_transmission(rate: float | None, expected: list[tuple[str, str]]) -> None:
+    assert kinds(Facts(transmissions=(TransmissionFact("U", "P", rate, NOW),))) == expected
+
+
+def test_transmission_does_not_flap() -> None:
+    facts = Facts(transmissions=(TransmissionFact("U", "P", 0.92, NOW),))
+    assert kinds(facts) == []
+    assert kinds(facts, open_before={"low_transmission:P"}) == [("low_transmission", "warn")]
+
+
+def test_milestone_is_overdue_from_the_day_after_in_local_time() -> None:
+    due = MilestoneFact("U", "M1", "上线", date(2026, 11, 23))
+    late = datetime(2026, 11, 23, 16, 1, tzinfo=UTC)  # 00:01 of the 24th in Guangdong
+    assert kinds(Facts(milestones=(due,))) == []
+    assert [p.evidence["days"] for p in open_problems(Facts(milestones=(due,)), late)] == [1]
+    assert kinds(Facts(milestones=(replace(due, planned_on=date(2026, 10, 1)),))) == [
+        ("milestone_overdue", "bad")
+    ]
+
+
+def test_component_down_and_said_goodbye() -> None:
+    old = NOW - timedelta(seconds=40)
+    assert kinds(Facts(components=(ComponentFact("writer", "a", "ok", old),))) == [("component_down", "bad")]
+    assert kinds(Facts(components=(ComponentFact("writer", "a", "stopped", old),))) == []
+    assert kinds(Facts(components=(ComponentFact("writer", "a", "permanent", NOW),))) == [
+        ("component_down", "bad")
+    ]
+
+
+def test_component_that_moved_is_forgotten() -> None:
+    gone = ComponentFact("writer", "old host", "ok", NOW - timedelta(hours=1))
+    assert kinds(Facts(components=(gone,))) == [("component_down", "bad")]
+    assert kinds(Facts(components=(gone, ComponentFact("writer", "new host", "ok", NOW)))) == []
+
+
+def test_gravest_first_then_longest() -> None:
+    facts = Facts(
+        sources=(
+            replace(WELL, unit_code="A", last_received_at=NOW - timedelta(seconds=100)),
+            replace(WELL, unit_code="B", last_received_at=NOW - timedelta(hours=2)),
+            replace(WELL, unit_code="C", last_received_at=NOW - timedelta(hours=1)),
+        )
+    )
+    found = open_problems(facts, NOW)
+    assert [p.unit_code for p in found] == ["B", "C", "A"]
+    assert [worst(found, code) for code in "ABD"] == ["warn", "bad", None]
+
+
+def test_thresholds_are_closed() -> None:
+    with pytest.raises(ValidationError):
+        Thresholds(unknown=1)  # type: ignore[call-arg]
