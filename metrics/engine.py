@@ -29,7 +29,7 @@ SLICE_HOURS = 4000
 """Equipment-hours computed at once: about 300,000 readings, some 100 MB."""
 REFRESH_S = 60
 """An equipment-hour in progress is computed anew this often even when nothing came: time passes."""
-_EDGE = timedelta(minutes=30)
+_EDGE = timedelta(minutes=5)
 _AT_ONCE = {"hour": 48, "day": 7, "month": 1}
 
 
@@ -46,7 +46,8 @@ def rollup(
         stale = rollups.stale_hours(conn, now, refresh_s=REFRESH_S, limit=limit) if live else None
         if not len(marked) and not (stale and len(stale)):
             return 0
-        equipment, hour = _with_neighbours(marked, stale, now)
+        incomplete = rollups.incomplete_hours(conn, now - timedelta(hours=1)) if live else np.empty(0)
+        equipment, hour = _with_neighbours(marked, stale, incomplete, now)
         known = np.isin(equipment, components.registry(conn).equipment["equipment_id"])
         if known.any():
             raw = rollups.raw_slice(conn, equipment[known], hour[known])
@@ -63,12 +64,13 @@ def rollup(
 
 
 def _with_neighbours(
-    marked: Markers, stale: Markers | None, now: datetime
+    marked: Markers, stale: Markers | None, incomplete: np.ndarray[Any, Any], now: datetime
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     who, when = [marked.equipment_id], [marked.hour]
     now_us, edge_us = micros(now), int(_EDGE.total_seconds() * 1e6)
     over = marked.hour + HOUR_US <= now_us
-    before = over | (now_us < marked.hour + edge_us)
+    # While an hour is in progress, the one before it waits for its last readings, not for every new one.
+    before = over | (now_us < marked.hour + edge_us) | np.isin(marked.equipment_id, incomplete)
     who += [marked.equipment_id[before], marked.equipment_id[over]]
     when += [marked.hour[before] - HOUR_US, marked.hour[over] + HOUR_US]
     if stale is not None and len(stale):

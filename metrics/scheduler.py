@@ -29,6 +29,8 @@ LIVE_S = 5
 ROLLUP_S = 10
 REGISTERS_S = 60
 SILENT_S = 60
+LIVE_SHARE = 0.1
+"""Part of the time that may be spent on hours in progress."""
 REPORT_S = 5
 _LEADER_LOCK = 7_236_010
 _ALL_SILENT_EVERY = 15
@@ -122,7 +124,7 @@ class Jobs:
         self._idle = threading.Condition(self._lock)
         self._errors: dict[str, tuple[str, str]] = {}
         self._figures: dict[str, Any] = {"leader": True, "hours": 0, "periods": 0, "backlog": None}
-        self._live_at = 0.0
+        self._live_due = 0.0
         self._silent_runs = 0
 
     def status(self) -> tuple[str, dict[str, Any]]:
@@ -157,18 +159,20 @@ class Jobs:
         self._run("silent", lambda conn: _silent(conn, since, now))
 
     def rollup(self) -> None:
-        """Work off what is marked: live hours at least every ROLLUP_S, between slices of what is older."""
+        """Work off what is marked: live hours every ROLLUP_S if they are quick, between slices of what is older."""
         self._run("rollup", self._roll)
 
     def _roll(self, conn: Connection) -> None:
         while not self.halt.is_set():
             now = datetime.now(UTC)
-            if time.monotonic() - self._live_at >= 0.9 * ROLLUP_S:
-                self._live_at = time.monotonic()
+            if (began := time.monotonic()) >= self._live_due:
                 self._tell_backlog(conn)
                 while self._count("hours", engine.rollup(conn, now, live=True)) >= engine.SLICE_HOURS:
                     if self.halt.is_set():
                         return
+                # The hour in progress is computed whole each time: the larger it is, the less often.
+                spent = time.monotonic() - began
+                self._live_due = began + max(0.9 * ROLLUP_S, spent / LIVE_SHARE)
             if self._count("periods", engine.indicators(conn, now)):
                 continue
             if self._count("hours", engine.rollup(conn, now, live=False)):

@@ -94,6 +94,17 @@ def stale_hours(conn: Connection, now: datetime, *, refresh_s: float, limit: int
     return Markers(found["equipment_id"], found["hour"], found["marked_at"])
 
 
+def incomplete_hours(conn: Connection, within: datetime) -> npt.NDArray[np.int32]:
+    """Equipment whose hour that holds `within` lacks readings of a counter: the next reading may complete it."""
+    found = read(
+        conn,
+        "SELECT equipment_id FROM equipment_hour WHERE hour = date_trunc('hour', %s::timestamptz) AND flags & 1 = 1",
+        [within],
+        {"equipment_id": "int4"},
+    )
+    return np.asarray(found["equipment_id"], np.int32)
+
+
 def backlog(conn: Connection) -> int:
     """How many equipment-hours are marked."""
     row = conn.execute("SELECT count(*) FROM dirty_hour").fetchone()
