@@ -8,6 +8,7 @@ nevertheless is found by pid *and* start time and ended before anything is start
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import random
@@ -51,6 +52,8 @@ class Part:
     env: Mapping[str, str] | None = None
     before: Callable[[], None] | None = None
     """Done before each start of the process."""
+    group: str | None = None
+    """Neighbours (in order of start) of one group are asked to end at the same time."""
 
 
 @dataclass
@@ -202,31 +205,34 @@ class Supervisor:
             self._died(child, -1, time.monotonic())
         self._note_children()
 
-    def stop(self, name: str) -> int | None:
-        """Stop one part for good: ask, wait for its grace, kill. Returns the exit code."""
-        child = self._children[name]
-        child.enter("stopping")
+    def stop(self, *names: str) -> int | None:
+        """Stop parts for good: ask all, wait for the grace of each, kill. Returns the last one's exit code."""
+        children = [self._children[name] for name in names]
+        for child in children:
+            child.enter("stopping")
         self.write_status()
-        if child.process is not None:
-            child.last_exit = self._end(child.process, child.part)
-            child.process = None
-        child.enter("stopped")
+        for child in children:
+            if child.process is not None and child.process.poll() is None and not self.hurry:
+                child.process.send_signal(child.part.stop_signal)
+        asked = time.monotonic()
+        for child in children:
+            if child.process is not None:
+                child.last_exit = self._end(child.process, asked + child.part.grace_s)
+                child.process = None
+            child.enter("stopped")
         self._note_children()
-        return child.last_exit
+        return children[-1].last_exit
 
-    def _end(self, process: subprocess.Popen[bytes], part: Part) -> int:
-        if process.poll() is None and not self.hurry:
-            process.send_signal(part.stop_signal)
-            deadline = time.monotonic() + part.grace_s
-            while process.poll() is None and time.monotonic() < deadline and not self.hurry:
-                time.sleep(0.02)
+    def _end(self, process: subprocess.Popen[bytes], deadline: float) -> int:
+        while process.poll() is None and time.monotonic() < deadline and not self.hurry:
+            time.sleep(0.02)
         return stop(process, grace_s=0.0, how=signal.SIGKILL)
 
     def stop_all(self) -> None:
-        """Stop everything, last started first. Safe to repeat."""
-        for name in reversed(self._children):
-            if self._children[name].state != "stopped":
-                self.stop(name)
+        """Stop everything, last started first, a group at once. Safe to repeat."""
+        left = [child for child in reversed(self._children.values()) if child.state != "stopped"]
+        for _, together in itertools.groupby(left, key=lambda child: child.part.group or child.part.name):
+            self.stop(*(child.part.name for child in together))
         self.write_status()
 
     def _note_children(self) -> None:

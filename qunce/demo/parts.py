@@ -88,6 +88,8 @@ def role_parts(settings: Settings, settings_file: Path, beats: Beats) -> list[Pa
                 timeout_s=90,
                 env=env,
                 before=before,
+                # The writer ends after those that feed it, so that little is left in the log.
+                group=None if name == "writer" else "roles",
             )
         )
     return parts

@@ -33,6 +33,7 @@ from store.registry import mqtt_digests
 from store.totals import latency_counts
 
 READY_WITHIN_S = 240.0
+RATE_OVER_S = 10.0  # sources send in bursts; a shorter mean would flicker
 
 
 @dataclass(frozen=True)
@@ -274,7 +275,7 @@ class Demo:
         while end is None or time.monotonic() < end:
             self._supervisor.tick()
             rows, at = sum(total.stored for total in beats.totals()), time.monotonic()
-            if at - last[0] >= 2:
+            if at - last[0] >= RATE_OVER_S:
                 rate, last = max(0, rows - last[1]) / (at - last[0]), (at, rows)
             self._screen.show(
                 self._ground.simulators / "progress.json", self._supervisor.children, rows, rate

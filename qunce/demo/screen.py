@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from pathlib import Path
@@ -64,6 +65,7 @@ class Screen:
                 Group(self._history, self._line), console=self.console, refresh_per_second=4, transient=True
             )
             self._live.start()
+            _log_to_stderr_of_now()
 
     def show(self, progress_file: Path, children: list[Child], rows: int, rate: float) -> None:
         """Bring the live line up to date; cheap, called a few times a second."""
@@ -93,6 +95,14 @@ class Screen:
         if self._live is not None:
             self._live.stop()
             self._live = None
+            _log_to_stderr_of_now()
+
+
+def _log_to_stderr_of_now() -> None:
+    # A live display stands in for sys.stderr, so that log lines scroll above it instead of through it.
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(sys.stderr)
 
 
 def read_progress(file: Path) -> dict[str, Any]:
