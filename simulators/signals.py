@@ -155,7 +155,7 @@ class Machine:
                 return grid, (scrap + base[1]).tolist()
             return grid, (produced - scrap + (base[0] - base[1])).tolist()
         if signal == "energy":
-            return grid, np.round(day.energy(grid) + base[2], 3).tolist()
+            return grid, np.round(day.energy(grid) + base[2], 6).tolist()
         return grid, self._process(day, signal, grid).tolist()
 
     @staticmethod
