@@ -64,7 +64,14 @@ def book(conn: Connection, rows: Rows, verdicts: Verdicts, refused: list[Refused
     _book_supply(conn, rows, verdicts, refused)
     _book_arrival(conn, rows, refused)
     _book_latency(conn, rows, verdicts, now_us)
-    mark_dirty(conn, rows.at(verdicts != DUPLICATE))
+    new = verdicts != DUPLICATE
+    # A refused reading changes an hour too: its validity.
+    known = [r for r in refused if r.equipment_id]
+    mark_dirty(
+        conn,
+        np.r_[rows.equipment_id[new], np.array([r.equipment_id for r in known], np.int32)],
+        np.r_[rows.ts[new], np.array([r.hour_us for r in known], np.int64)],
+    )
 
 
 def _book_ledger(conn: Connection, rows: Rows, verdicts: Verdicts, refused: list[Refused]) -> None:
@@ -172,11 +179,11 @@ def _book_latency(conn: Connection, rows: Rows, verdicts: Verdicts, now_us: int)
     )  # fmt: skip
 
 
-def mark_dirty(conn: Connection, rows: Rows) -> None:
-    """Mark the equipment-hours these rows touch, for the metrics engine."""
-    if len(rows) == 0:
+def mark_dirty(conn: Connection, equipment_id: npt.NDArray[np.int32], ts: npt.NDArray[np.int64]) -> None:
+    """Mark the equipment-hours of these readings (µs, UTC), for the metrics engine."""
+    if len(ts) == 0:
         return
-    (equipment, hour), _ = _grouped(rows.equipment_id, rows.ts // HOUR_US)
+    (equipment, hour), _ = _grouped(equipment_id, ts // HOUR_US)
     conn.execute(
         "INSERT INTO dirty_hour (equipment_id, hour)"
         " SELECT * FROM unnest(%s::integer[], %s::timestamptz[])"

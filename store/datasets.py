@@ -120,6 +120,8 @@ _MARK_DIRTY: LiteralString = """
     CROSS JOIN LATERAL generate_series(date_trunc('hour', r.start),
         least(coalesce(r."end", now()), now()), interval '1 hour') AS hour
     WHERE EXISTS (SELECT FROM equipment_hour h WHERE h.equipment_id = q.equipment_id AND h.hour = hour.hour)
+    -- being computed for the first time just now, from the calendar before
+    OR EXISTS (SELECT FROM dirty_hour d WHERE d.equipment_id = q.equipment_id AND d.hour = hour.hour)
     ON CONFLICT (equipment_id, hour) DO UPDATE SET marked_at = clock_timestamp()"""
 
 

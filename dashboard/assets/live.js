@@ -122,7 +122,7 @@
     event.preventDefault();
     var to = new URL(link.href);
     history.pushState({}, "", to.pathname + to.search);
-    window.dash_clientside.set_props("url", { pathname: to.pathname, search: to.search });
+    window.dispatchEvent(new CustomEvent("_dashprivate_pushstate"));   // as dcc.Link does
     window.scrollTo(0, 0);
   });
 

@@ -23,10 +23,10 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
         "API 密钥无效或已吊销", "the API key is not valid, or was revoked",
         "请核对密钥,或向平台重新申请", "Check the key, or ask the platform for a new one")),
     "not_found": (404, "Not found", Reason(
-        "没有 {path}", "there is nothing at {path}", "接口清单见 /api/docs", "The interface is listed at /api/docs")),
+        "没有 {path}", "there is nothing at {path}", "接口清单见 /api/openapi.json", "The interface is listed at /api/openapi.json")),
     "method_not_allowed": (405, "Method not allowed", Reason(
         "{path} 不支持 {method}", "{path} does not take {method}",
-        "接口清单见 /api/docs", "The interface is listed at /api/docs")),
+        "接口清单见 /api/openapi.json", "The interface is listed at /api/openapi.json")),
     "body_too_large": (413, "Body too large", REASONS["body_too_large"]),
     "unsupported_media_type": (415, "Unsupported media type", Reason(
         "不支持 {got}", "{got} is not understood",
@@ -113,7 +113,7 @@ def _answer(request: Request, problem: Problem) -> JSONResponse:
         reason = REASONS[problem.code]
         message, hint = reason.message(problem.parameters), reason.hint(problem.parameters)
     body = {
-        "type": f"/api/docs/problems#{problem.code}",
+        "type": f"urn:qunce:problem:{problem.code}",
         "title": title,
         "status": status,
         "detail": message["en"],
