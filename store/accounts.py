@@ -84,17 +84,15 @@ def _book_ledger(conn: Connection, rows: Rows, verdicts: Verdicts, refused: list
         stored = len(judged) - duplicates
         received_at = [int(t.max()) for t in (rows.received_at[mine], refused_at[theirs]) if len(t)]
         source_ts = moment(int(rows.ts[mine].max())) if mine.any() else None
-        live = mine & rows.live
         conn.execute(
             "UPDATE ingest_ledger SET received = received + %s, stored = stored + %s,"
             " duplicates = duplicates + %s, corrections = corrections + %s, quarantined = quarantined + %s,"
-            " last_received_at = greatest(last_received_at, %s), last_live_at = greatest(last_live_at, %s),"
+            " last_received_at = greatest(last_received_at, %s),"
             " last_source_ts = greatest(last_source_ts, %s) WHERE source_id = %s",
             (
                 stored + duplicates + int(theirs.sum()), stored, duplicates,
                 int((judged == CORRECTION).sum()), int(theirs.sum()),
                 moment(max(received_at)),
-                moment(int(rows.received_at[live].max())) if live.any() else None,
                 source_ts, source,
             ),
         )  # fmt: skip

@@ -13,7 +13,8 @@ class Supply(NamedTuple):
 
     Counts are rows. `last_received_at` is the platform's clock, `last_source_ts` the source's.
     `recent_*`: rows of source-time hours that touch the last 60 minutes. `interval_s`: the shortest
-    reporting interval of the unit's tags; None while it has none.
+    reporting interval of the unit's tags; None while it has none. `sends_live`: it has sent live rows,
+    so silence means something (a source may only bring back-fill or reports).
     """
 
     source_id: int
@@ -34,6 +35,7 @@ class Supply(NamedTuple):
     recent_live: int
     recent_timely: int
     interval_s: float | None
+    sends_live: bool
 
 
 class Refusal(NamedTuple):
@@ -62,7 +64,8 @@ def supplies(conn: Connection) -> list[Supply]:
         " coalesce(g.received, 0), coalesce(g.stored, 0), coalesce(g.duplicates, 0),"
         " coalesce(g.corrections, 0), coalesce(g.quarantined, 0), g.last_received_at, g.last_source_ts,"
         " coalesce(h.accepted, 0)::bigint, coalesce(h.quarantined, 0)::bigint,"
-        " coalesce(h.live, 0)::bigint, coalesce(h.timely, 0)::bigint, i.interval_s"
+        " coalesce(h.live, 0)::bigint, coalesce(h.timely, 0)::bigint, i.interval_s,"
+        " EXISTS (SELECT 1 FROM latency_bucket l WHERE l.source_id = s.source_id)"
         " FROM source s JOIN lead_unit u USING (unit_id)"
         " LEFT JOIN ingest_ledger g USING (source_id)"
         " LEFT JOIN (SELECT source_id, sum(accepted) accepted, sum(quarantined) quarantined,"

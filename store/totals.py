@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from store.accounts import BUCKET_BASE_S, BUCKET_GROWTH
 from store.database import Connection
 
 
@@ -52,6 +51,11 @@ def latency_quantile_s(counts: dict[int, int], quantile: float = 0.95) -> float 
 
     Interpolated within the histogram's bucket (10 % wide).
     """
+    from store.accounts import (  # brings pandas, which a quick start can do without
+        BUCKET_BASE_S,
+        BUCKET_GROWTH,
+    )
+
     wanted = quantile * sum(counts.values())
     passed = 0
     for bucket, n in sorted(counts.items()):

@@ -101,7 +101,6 @@ CREATE TABLE ingest_ledger (
     corrections      bigint NOT NULL DEFAULT 0,
     quarantined      bigint NOT NULL DEFAULT 0,
     last_received_at timestamptz,
-    last_live_at     timestamptz,
     last_source_ts   timestamptz,
     CHECK (received = stored + duplicates + quarantined),
     CHECK (corrections <= stored)
@@ -114,7 +113,6 @@ COMMENT ON COLUMN ingest_ledger.duplicates IS 'rows whose key and value were sto
 COMMENT ON COLUMN ingest_ledger.corrections IS 'rows whose key was stored before with another value';
 COMMENT ON COLUMN ingest_ledger.quarantined IS 'rows refused';
 COMMENT ON COLUMN ingest_ledger.last_received_at IS 'newest arrival (UTC)';
-COMMENT ON COLUMN ingest_ledger.last_live_at IS 'newest arrival of a live row (UTC); null = only back-fill so far';
 COMMENT ON COLUMN ingest_ledger.last_source_ts IS 'newest accepted source time (UTC)';
 
 CREATE TABLE supply_hour (
