@@ -7,16 +7,16 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, Literal, cast, get_args
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
-import psycopg
 import structlog
-import uvicorn
-from fastapi import FastAPI
 
 from qunce.reporter import Reporter
 from qunce.settings import Settings, SettingsError, variable
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 Role = Literal["api", "writer", "connectors", "metrics", "dashboard"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -51,7 +51,11 @@ def run(settings: Settings, roles: Sequence[Role]) -> int:
     (exit code 1): whoever started it starts it again.
     """
     dsn, log_url = needed(settings, "database.dsn"), needed(settings, "log.url")
-    app = _web(settings, roles, dsn, log_url) if {"api", "dashboard"} & set(roles) else None
+    app = None
+    if {"api", "dashboard"} & set(roles):
+        from qunce import web
+
+        app = web.build(settings, roles, dsn, log_url)
     asyncio.run(found_log(log_url, settings.log.max_bytes, attempts=3))
     reporter = Reporter(dsn, f"{socket.gethostname()}/{'+'.join(roles)}")
     try:
@@ -85,8 +89,9 @@ async def _run(
     _stop_on_signals(stop)
     work: dict[str, Awaitable[None]] = {}
     if app is not None:
-        names = [role for role in roles if role in ("api", "dashboard")]
-        work["http"] = _serve(app, settings, names, stop, report)
+        from qunce import web
+
+        work["http"] = web.serve(app, settings, roles, stop, report)
     if "writer" in roles:
         from ingest import writer
 
@@ -96,7 +101,7 @@ async def _run(
 
         state = settings.data_dir / "connectors"
         work["connectors"] = host.run(settings.connectors_file, log_url, state, stop, report)
-        work["connectors-beat"] = _beat("connectors", stop, report)
+        work["connectors-beat"] = beat("connectors", stop, report)
     if "metrics" in roles:
         from metrics import scheduler
 
@@ -131,87 +136,12 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
 
 
-async def _beat_api(app: FastAPI, stop: asyncio.Event, report: Reporter) -> None:
-    """The interface is well when it reaches the database and the log."""
-    while not stop.is_set():
-        try:
-            health: dict[str, str] = await app.state.gate.health()
-        except psycopg.Error as error:
-            health = {"database": str(error).strip()}
-        well = set(health.values()) == {"ok"}
-        report("api", "ok" if well else "recoverable", {"health": health})
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), BEAT_S)
-    report("api", "stopped", {})
-
-
-async def _beat(
+async def beat(
     component: str, stop: asyncio.Event, report: Callable[[str, str, dict[str, Any]], None]
 ) -> None:
+    """Say `ok` for a component that has no status of its own, as long as this process lives."""
     while not stop.is_set():
         report(component, "ok", {})
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), BEAT_S)
     report(component, "stopped", {})
-
-
-def _web(settings: Settings, roles: Sequence[Role], dsn: str, log_url: str) -> FastAPI:
-    """The open interface, the pages, or both, as one application."""
-    from ingest.api import create_api
-
-    app = create_api(dsn, log_url)
-    if "dashboard" in roles:
-        from dashboard.app import attach
-        from dashboard.login import Login
-
-        login = Login(
-            user=settings.dashboard.user,
-            password=cast(Any, needed(settings, "dashboard.password")),
-            signing_key=cast(Any, needed(settings, "dashboard.signing_key")),
-            session_hours=settings.dashboard.session_hours,
-            secure_cookie=settings.dashboard.secure_cookie,
-        )
-        attach(app, dsn=dsn, login=login, zone=settings.dashboard.zone)
-    return app
-
-
-class _Server(uvicorn.Server):
-    """uvicorn that leaves the signals to us."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-async def _serve(
-    app: FastAPI, settings: Settings, names: Sequence[str], stop: asyncio.Event, report: Reporter
-) -> None:
-    server = _Server(
-        uvicorn.Config(
-            app,
-            host=settings.api.host,
-            port=settings.api.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            # Pages hold websockets open for ever; what is not done by then is cut.
-            timeout_graceful_shutdown=5,
-        )
-    )
-
-    async def stopping() -> None:
-        while not server.started and not stop.is_set():
-            await asyncio.sleep(0.05)
-        await asyncio.gather(
-            *(_beat_api(app, stop, report) if name == "api" else _beat(name, stop, report) for name in names)
-        )
-        await stop.wait()
-        server.should_exit = True
-
-    watching = asyncio.create_task(stopping())
-    try:
-        await server.serve()
-    finally:
-        watching.cancel()
-    if not stop.is_set():
-        raise OSError(f"the HTTP server on {settings.api.host}:{settings.api.port} ended")

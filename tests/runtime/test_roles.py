@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -11,8 +12,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
+from qunce import web
 from qunce.process import free_port, write_private
 from qunce.reporter import Reporter
 from qunce.roles import parse
@@ -150,3 +153,19 @@ def test_db_migrate_and_version(settings_file: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "layout" in done.stdout
     assert qunce("version").stdout.startswith("qunce ")
+
+
+def test_pages_alone_do_not_serve_the_interface(dsn: str) -> None:
+    settings = Settings.model_validate(
+        {"dashboard": {"password": "long enough", "signing_key": "k" * 40}},
+    )
+    app = web.build(settings, ["dashboard"], dsn, "nats://127.0.0.1:1")
+
+    async def ask(path: str) -> httpx.Response:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.get(path, headers={"accept": "text/html"})
+
+    assert asyncio.run(ask("/healthz")).json() == {"pages": "ok"}
+    assert asyncio.run(ask("/api/v1/units")).status_code == 404
+    assert asyncio.run(ask("/")).headers["location"].startswith("/login")

@@ -1,0 +1,121 @@
+"""The HTTP server of a process: the open interface, the pages, or both."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import psycopg
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from pydantic import SecretStr
+
+from qunce.reporter import Reporter
+from qunce.roles import BEAT_S, Role, beat, needed
+from qunce.settings import Settings
+
+
+def build(settings: Settings, roles: Sequence[Role], dsn: str, log_url: str) -> FastAPI:
+    """The open interface, the pages, or both, as one application. Raises SettingsError."""
+    if "api" in roles:
+        from ingest.api import create_api
+
+        app = create_api(dsn, log_url)
+    else:
+        app = _pages_only()
+    if "dashboard" in roles:
+        from dashboard.app import attach
+        from dashboard.login import Login
+
+        login = Login(
+            user=settings.dashboard.user,
+            password=SecretStr(needed(settings, "dashboard.password")),
+            signing_key=SecretStr(needed(settings, "dashboard.signing_key")),
+            session_hours=settings.dashboard.session_hours,
+            secure_cookie=settings.dashboard.secure_cookie,
+        )
+        attach(app, dsn=dsn, login=login, zone=settings.dashboard.zone)
+    return app
+
+
+def _pages_only() -> FastAPI:
+    """A process of pages without the open interface: what is below /api is elsewhere."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"pages": "ok"}
+
+    @app.api_route("/api/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+    async def elsewhere(rest: str) -> JSONResponse:
+        problem = {
+            "type": "about:blank",
+            "title": "Not found",
+            "status": 404,
+            "code": "not_found",
+            "detail": "the open interface is not served by this process",
+            "instance": f"/api/{rest}",
+        }
+        return JSONResponse(problem, 404, media_type="application/problem+json")
+
+    return app
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that leaves the signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(
+    app: FastAPI, settings: Settings, roles: Sequence[Role], stop: asyncio.Event, report: Reporter
+) -> None:
+    """Serve until `stop` is set, then drain (at most 5 s). Raises OSError when the port cannot be had."""
+    names = [role for role in roles if role in ("api", "dashboard")]
+    server = _Server(
+        uvicorn.Config(
+            app,
+            host=settings.api.host,
+            port=settings.api.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # Pages hold websockets open for ever; what is not done by then is cut.
+            timeout_graceful_shutdown=5,
+        )
+    )
+
+    async def stopping() -> None:
+        while not server.started and not stop.is_set():
+            await asyncio.sleep(0.05)
+        await asyncio.gather(
+            *(_beat_api(app, stop, report) if name == "api" else beat(name, stop, report) for name in names)
+        )
+        await stop.wait()
+        server.should_exit = True
+
+    watching = asyncio.create_task(stopping())
+    try:
+        await server.serve()
+    finally:
+        watching.cancel()
+    if not stop.is_set():
+        raise OSError(f"the HTTP server on {settings.api.host}:{settings.api.port} ended")
+
+
+async def _beat_api(app: FastAPI, stop: asyncio.Event, report: Reporter) -> None:
+    """The interface is well when it reaches the database and the log."""
+    while not stop.is_set():
+        try:
+            health: dict[str, str] = await app.state.gate.health()
+        except psycopg.Error as error:
+            health = {"database": str(error).strip()}
+        well = set(health.values()) == {"ok"}
+        report("api", "ok" if well else "recoverable", {"health": health})
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), BEAT_S)
+    report("api", "stopped", {})
