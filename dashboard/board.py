@@ -25,7 +25,6 @@ from supervision.problems import (
     ComponentFact,
     Facts,
     MilestoneFact,
-    Problem,
     SourceFact,
     Thresholds,
     TransmissionFact,
@@ -241,6 +240,7 @@ def _facts(
                 s.unit_code, s.key, s.interval_s, s.last_received_at, s.last_source_ts,
                 delay.value if delay else None, delay.computed_at if delay else None,
                 s.recent_accepted, s.recent_quarantined,
+                s.sends_live,
             )
         )  # fmt: skip
     rates = [
@@ -253,8 +253,3 @@ def _facts(
     ]
     told = [ComponentFact(c.component, c.instance, c.status, c.beat_at) for c in parts]
     return Facts(tuple(sources), tuple(rates), tuple(due), tuple(told))
-
-
-def problems_of(problems: Sequence[Problem], unit_code: str) -> list[Problem]:
-    """The open problems of one unit."""
-    return [p for p in problems if p.unit_code == unit_code]

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.geo import Box, City, Label, overlaps, place_labels
-from dashboard.theme import ACCENT, DIM, FAINT, FONT, NEUTRAL, SERIES, STATE, SYMBOL, TEMPLATE, TEXT
+from dashboard.theme import ACCENT, FAINT, FONT, NEUTRAL, SERIES, STATE, SYMBOL, TEMPLATE, TEXT
 
 LAND = "#14253f"
 LAND_WITH_PILOT = "#1d3a5e"
@@ -114,9 +114,9 @@ def data_rate(rates: pd.DataFrame, labels: dict[str, str], unit: str) -> go.Figu
     return figure
 
 
-def trend(points: pd.DataFrame, *, ratio: bool, unit: str, stale: bool = False) -> go.Figure:
+def trend(points: pd.DataFrame, *, ratio: bool, unit: str) -> go.Figure:
     """One indicator over time. `points`: columns at (local time), value (NaN = no value: a gap in the line)."""
-    color = DIM if stale else NEUTRAL
+    color = NEUTRAL
     figure = go.Figure(layout={"template": TEMPLATE})
     values = points["value"] * 100 if ratio else points["value"]
     figure.add_scatter(
@@ -129,7 +129,12 @@ def trend(points: pd.DataFrame, *, ratio: bool, unit: str, stale: bool = False) 
         x=last["at"], y=last["value"], mode="markers", hoverinfo="skip", marker={"size": 6, "color": ACCENT}
     )
     figure.update_layout(margin={"l": 2, "r": 6, "t": 6, "b": 2}, hovermode="closest")
-    figure.update_xaxes(nticks=4, tickformat="%m-%d", showgrid=False, fixedrange=True)
+    span = points["at"].iloc[-1] - points["at"].iloc[0] if len(points) else pd.Timedelta(0)
+    short = span < pd.Timedelta(days=1.5)
+    figure.update_xaxes(
+        showgrid=False, fixedrange=True, nticks=4, tickformat="%H:%M" if short else "%m-%d",
+        **({} if short else {"dtick": 86_400_000 * max(1, round(span.days / 4))}),
+    )  # fmt: skip
     low, high = _range(values)
     figure.update_yaxes(nticks=4, range=[low, high], fixedrange=True)
     return figure

@@ -25,11 +25,11 @@ def reading(
 ) -> Reading:
     """Show a value in `unit` (UCUM as in the catalogue); `percent`: a fraction of 1 shown as per cent.
 
-    `precision`: digits after the point. Large numbers are given in 万 / 亿 (million in English).
+    No value has no unit. `precision`: digits after the point. Large numbers are given in 万 / 亿 (million in English).
     """
     label = "%" if percent else text_or(language, f"unit.{unit}", unit)
     if value is None or not math.isfinite(value):
-        return Reading(NOTHING, label)
+        return Reading(NOTHING, "")
     if percent:
         return Reading(f"{value * 100:.{precision}f}", label)
     scaled, scale = _scaled(language, value)

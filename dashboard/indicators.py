@@ -84,7 +84,11 @@ def is_percent(code: str) -> bool:
 
 def unit_label(language: Language, code: str) -> str:
     """The unit of an indicator as people write it."""
-    return reading(language, None, catalogue()[code].unit, percent=is_percent(code)).unit
+    return (
+        "%"
+        if is_percent(code)
+        else text_or(language, f"unit.{catalogue()[code].unit}", catalogue()[code].unit)
+    )
 
 
 def shown(language: Language, code: str, value: float | None) -> Reading:

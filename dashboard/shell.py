@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from dash import dcc, html
 from dash.development.base_component import Component
 
@@ -134,7 +132,7 @@ def banner(language: Language, snapshot: Snapshot) -> Html:
     )
 
 
-def page_for(pathname: str, view: View, parts: Mapping[str, object] | None = None) -> Component:
+def page_for(pathname: str, view: View) -> Component:
     """The page of a path; an unknown path says so."""
     for page in pages():
         variables = page.match(pathname)

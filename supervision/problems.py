@@ -64,7 +64,10 @@ class Thresholds(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class SourceFact:
-    """One source: ages are to be taken against `now` of the call. `p95_s` seconds, None if unknown."""
+    """One source: ages are to be taken against `now` of the call. `p95_s` seconds, None if unknown.
+
+    `sends_live`: it has sent live rows; a source that only brings back-fill or reports is never silent.
+    """
 
     unit_code: str
     key: str
@@ -75,6 +78,7 @@ class SourceFact:
     p95_since: datetime | None
     recent_accepted: int
     recent_quarantined: int
+    sends_live: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +183,7 @@ def _of_source(
 ) -> Iterable[Problem]:
     subject = f"{source.unit_code}/{source.key}"
     base: dict[str, str | float] = {"source": source.key}
-    if source.last_received_at is not None:
+    if source.last_received_at is not None and source.sends_live:
         silence = (now - source.last_received_at).total_seconds()
         allowed = max(limits.silent_least_s, limits.silent_intervals * (source.interval_s or 0))
         if silence > allowed:

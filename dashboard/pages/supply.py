@@ -135,8 +135,13 @@ def _rank(picture: Picture, source: Supply) -> tuple[int, str, str]:
 def _row(lang: Language, picture: Picture, source: Supply, unit: str) -> Html:
     pilot = next((p for p in picture.pilots if p.unit_id == source.unit_id), None)
     found = _problems(picture, source)
-    state = "stale" if source.last_received_at is None else found[0].severity if found else "good"
-    status = text(lang, f"problem.{found[0].kind}.title") if found else text(lang, f"severity.{state}")
+    idle = source.last_received_at is None or not source.sends_live
+    state = found[0].severity if found else "stale" if idle else "good"
+    status = (
+        text(lang, f"problem.{found[0].kind}.title")
+        if found
+        else text(lang, "supply.no_live" if state == "stale" else f"severity.{state}")
+    )
     p95 = pick(picture.by_source, source.source_id, "dq.latency_p95", ("now", "hour", "day"))
     delay = shown(lang, "dq.latency_p95", p95.value if p95 else None)
     protocol = source.key.partition(":")[0]
@@ -159,7 +164,7 @@ def _row(lang: Language, picture: Picture, source: Supply, unit: str) -> Html:
             ),
             h.Td(h.Span(status, className=f"pill is-{state}")),
             h.Td(
-                age(source.last_received_at, max(ROW_STALE_S, 3 * (source.interval_s or 0)))
+                age(source.last_received_at, 0 if idle else max(ROW_STALE_S, 3 * (source.interval_s or 0)))
                 if source.last_received_at
                 else text(lang, "supply.never"),
                 className="num",

@@ -304,6 +304,10 @@ def _sources(conn: Connection, chance: random.Random, pilots: list[tuple[int, in
                 " 'epoch', %s, 900, 'observed', true, now())",
                 (source[0], 92.0 if spec[0] == "GD-MTL-01" and protocol == "mqtt" else 0.4 + chance.random()),
             )
+            conn.execute(
+                "INSERT INTO latency_bucket VALUES (%s, date_bin('5 minutes', now(), 'epoch'), 40, 900)",
+                (source[0],),
+            )
             if not silent:
                 conn.execute(
                     "INSERT INTO arrival SELECT %s, %s - g * interval '10 s',"

@@ -21,8 +21,8 @@ from dashboard.format import Reading, duration, moment, percent, reading
         ("zh", 1234.5678, "tce", 3, Reading("1,235", "吨标准煤")),
         ("zh", 92.0, "s", 2, Reading("92.00", "秒")),
         ("zh", 0.0, "s", 2, Reading("0.00", "秒")),
-        ("zh", None, "s", 2, Reading("—", "秒")),
-        ("zh", float("nan"), "s", 2, Reading("—", "秒")),
+        ("zh", None, "s", 2, Reading("—", "")),
+        ("zh", float("nan"), "s", 2, Reading("—", "")),
         ("zh", 3.0, "furlong", 0, Reading("3", "furlong")),
     ],
 )

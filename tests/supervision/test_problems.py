@@ -62,6 +62,10 @@ def test_silence_hides_what_was_said_before_it() -> None:
     assert found[0].evidence["silence_s"] == 3600
 
 
+def test_a_source_of_back_fill_is_never_silent() -> None:
+    assert of_source(last_received_at=NOW - timedelta(days=1), sends_live=False) == []
+
+
 def test_a_source_that_never_sent_is_not_silent() -> None:
     assert of_source(last_received_at=None, last_source_ts=None, p95_s=None) == []
 
