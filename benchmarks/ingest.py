@@ -86,7 +86,7 @@ def register(conn: Connection) -> npt.NDArray[np.int32]:
             " FROM equipment, generate_series(1, %s) i",
             (unit, SIGNALS),
         )
-        ids = dict(conn.execute("SELECT name, tag_id FROM tag").fetchall())
+        ids: dict[str, int] = dict(conn.execute("SELECT name, tag_id FROM tag").fetchall())
     return np.array([ids[name] for name in names()], np.int32)
 
 
