@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -26,10 +27,11 @@ from qunce.settings import Settings
 from store import accounts
 from store.database import connect
 
-_COLUMNS = ("发送", "入库", "重复", "隔离", "在途", "更正", "重投")
+_COLUMNS = ("发送", "入库", "重复", "隔离", "在途", "更正", "重投", "他方")
+_SHARED = ("http_push", "mqtt")
 _LEGEND = (
     "发送 sent = 入库 stored + 重复 duplicates + 隔离 quarantined + 在途 pending;"
-    " 更正 corrections are among stored, 重投 redelivered among sent"
+    " 更正 corrections are among stored; 重投 redelivered and 他方 others' are among sent"
 )
 
 
@@ -41,7 +43,9 @@ class SourceBalance:
     hand, what arrived. in_flight: handed over, but the sender had not seen the acknowledgement when
     it wrote its count. redelivered: arrived beyond what was acknowledged and explained, either as in
     flight or, sent again for want of an acknowledgement, as one of the duplicates.
-    sent = acknowledged + redelivered, and that must be stored + duplicates + quarantined + pending.
+    others: what arrived beyond that from other senders, who use the unit's key but keep no count
+    (only HTTP push and MQTT admit several senders).
+    sent = acknowledged + redelivered + others must be stored + duplicates + quarantined + pending.
     """
 
     unit: str
@@ -55,6 +59,7 @@ class SourceBalance:
     acknowledged: int
     in_flight: int
     redelivered: int
+    others: int
 
     @property
     def balanced(self) -> bool:
@@ -109,9 +114,10 @@ def _show(found: Verification) -> None:
         table.add_row(
             "[green]✓[/green]" if source.balanced else "[red]✗[/red]",
             source.source,
-            *(f"{n:,}" for n in (*figures, source.corrections, source.redelivered)),
+            *(f"{n:,}" for n in (*figures, source.corrections, source.redelivered, source.others)),
         )
-    console = Console()
+    # Wide enough for the figures where no terminal says how wide it is.
+    console = Console() if sys.stdout.isatty() else Console(width=100)
     console.print(table)
     for text in found.disagreements:
         console.print(f"[red]账实不符 | books and tables differ:[/red] {text}")
@@ -182,10 +188,12 @@ def _balance_source(
     meant_twice = 0 if sent is None else int(sent.get("faults", {}).get("duplicate", 0))
     explained = max(0, duplicates - meant_twice) + in_flight
     redelivered = max(0, min(arrived - acknowledged, explained))
+    shared = source.partition(":")[0] in _SHARED
+    others = max(0, arrived - acknowledged - redelivered) if shared else 0
     return SourceBalance(
         unit=unit,
         source=source,
-        sent=acknowledged + redelivered,
+        sent=acknowledged + redelivered + others,
         stored=stored,
         duplicates=duplicates,
         corrections=corrections,
@@ -194,6 +202,7 @@ def _balance_source(
         acknowledged=acknowledged,
         in_flight=in_flight,
         redelivered=redelivered,
+        others=others,
     )
 
 

@@ -36,7 +36,7 @@ def verdict(
         (True, verdict(sent=9, in_flight=1, faults={"duplicate": 1})),  # arrived, acknowledgement not seen
         (True, verdict(sent=9)),  # sent again: the duplicate nobody meant
         (False, verdict(sent=11)),  # one was lost
-        (False, verdict(sent=9, faults={"duplicate": 1})),  # one more than anybody sent
+        (True, verdict(sent=9, faults={"duplicate": 1})),  # somebody else used the unit's key
         (False, verdict(in_tables=7)),  # booked, but not there
         (False, verdict(in_tables=9)),
         (False, verdict(held=0)),
@@ -59,3 +59,11 @@ def test_what_is_only_in_the_log_shows_as_pending() -> None:
     found = balance([], [], [], {KEY: 4}, {"mqtt:U": {"sent": 4, "in_flight": 0}})
     assert found.balanced
     assert found.sources[0].pending == 4
+
+
+def test_a_server_of_ones_own_has_no_other_senders() -> None:
+    account = SourceAccount("U", "opcua:F1", 10, 10, 0, 0, 0, None, None)
+    held = [SourceHeld("U", "opcua:F1", 0)]
+    rows = [UnitRows("U", 10, 0, 0)]
+    assert balance([account], rows, held, {}, {"opcua:F1": {"sent": 10}}).balanced
+    assert not balance([account], rows, held, {}, {"opcua:F1": {"sent": 9}}).balanced
