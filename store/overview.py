@@ -74,11 +74,11 @@ class Milestone(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """Rows received by one protocol in the 10 seconds from `slot`."""
+    """Live rows received by one protocol in the 10 seconds from `slot`."""
 
     slot: datetime
     protocol: str
-    received: int
+    live: int
 
 
 class EquipmentNow(NamedTuple):
@@ -196,9 +196,9 @@ def milestones(conn: Connection) -> list[Milestone]:
 
 
 def arrivals(conn: Connection, since: datetime) -> list[Arrival]:
-    """Rows received by protocol in each 10-second slot from `since` on."""
+    """Live rows received by protocol in each 10-second slot from `since` on; back-fill does not count."""
     rows = conn.execute(
-        "SELECT a.slot, split_part(s.key, ':', 1), sum(a.received)::bigint"
+        "SELECT a.slot, split_part(s.key, ':', 1), sum(a.live)::bigint"
         " FROM arrival a JOIN source s USING (source_id) WHERE a.slot >= %s"
         " GROUP BY 1, 2 ORDER BY 1, 2",
         (since,),

@@ -29,7 +29,6 @@ from supervision.problems import worst
 
 SLOT_S = 10
 WINDOW = timedelta(minutes=30)
-RECENT = 30  # slots: the last five minutes
 MAP_TRACES = len(cities()) + 5  # cities, their names, leader lines, labels, halos, points
 PICTURE_STALE_S = 15
 
@@ -263,9 +262,7 @@ def rate_table(arrivals: Sequence[Arrival], view: View) -> pd.DataFrame:
     """Rows per second by protocol over the window; slots without a row are zero, the running slot is left out."""
     if not arrivals:
         return pd.DataFrame()
-    table = pd.DataFrame(arrivals).pivot_table(
-        index="slot", columns="protocol", values="received", aggfunc="sum"
-    )
+    table = pd.DataFrame(arrivals).pivot_table(index="slot", columns="protocol", values="live", aggfunc="sum")
     now = pd.Timestamp(view.snapshot.at).floor(f"{SLOT_S}s")
     full = pd.date_range(now - WINDOW, now, freq=f"{SLOT_S}s", inclusive="left")
     return table.reindex(full).fillna(0).div(SLOT_S).tz_convert(ZoneInfo(view.zone))
@@ -277,14 +274,6 @@ def rate_figure(view: View) -> go.Figure:
     rates = rate_table(picture.arrivals if picture else (), view)
     labels = {str(p): text_or(lang, f"protocol.{p}", str(p)).removeprefix("HTTP ") for p in rates.columns}
     figure = data_rate(rates, labels, text(lang, "unit.rows_s"))
-    totals = rates.sum(axis=1)
-    if len(totals) and totals.max() > 3 * (live := max(1.0, float(totals.tail(RECENT).max()))):
-        # History that was filled in would press the present flat: show the present, and say that it was cut.
-        figure.update_yaxes(range=[0, live * 1.3])
-        figure.add_annotation(
-            text="↑ " + text(lang, "rate.peak", n=f"{totals.max():,.0f}"), showarrow=False,
-            x=totals.idxmax(), y=1, yref="paper", xanchor="left", yanchor="top", xshift=6,
-        )  # fmt: skip
     if rates.empty:
         figure.add_annotation(
             text=text(lang, "empty.rate"), showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper"

@@ -43,7 +43,7 @@ mqtt {{
   host: "127.0.0.1"
   port: {mqtt_port}
   # How long a subscriber may hold a message before it comes again.
-  ack_wait: "60s"
+  ack_wait: "20s"
   # A session may have 65535 in flight in all, and "a/#" counts as two subscriptions ("a", "a/…"):
   # this leaves room for two such. One more would be refused with a failed SUBACK.
   max_ack_pending: 16383

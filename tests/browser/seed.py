@@ -101,10 +101,11 @@ def arrive(conn: Connection, rows: int = 90) -> None:
                  " last_received_at = clock_timestamp(), last_source_ts = clock_timestamp()"
                  " WHERE last_received_at > now() - interval '2 minutes'", (rows, rows))  # fmt: skip
     conn.execute(
-        "INSERT INTO arrival SELECT source_id, date_bin('10 seconds', clock_timestamp(), 'epoch'), %s"
+        "INSERT INTO arrival SELECT source_id, date_bin('10 seconds', clock_timestamp(), 'epoch'), %s, %s"
         " FROM ingest_ledger WHERE last_received_at > now() - interval '5 seconds'"
-        " ON CONFLICT (source_id, slot) DO UPDATE SET received = arrival.received + excluded.received",
-        (rows + chance.randrange(120),),
+        " ON CONFLICT (source_id, slot) DO UPDATE SET received = arrival.received + excluded.received,"
+        " live = arrival.live + excluded.live",
+        (more := rows + chance.randrange(120), more),
     )
     conn.execute("UPDATE latest_value SET ts = clock_timestamp(), received_at = clock_timestamp()"
                  " WHERE ts > now() - interval '3 minutes'")  # fmt: skip
@@ -310,8 +311,8 @@ def _sources(conn: Connection, chance: random.Random, pilots: list[tuple[int, in
             )
             if not silent:
                 conn.execute(
-                    "INSERT INTO arrival SELECT %s, %s - g * interval '10 s',"
-                    " (%s + %s * sin(g / 11.0) + random() * 60)::bigint FROM generate_series(0, 200) g",
+                    "INSERT INTO arrival SELECT %s, slot, n, n FROM (SELECT %s - g * interval '10 s',"
+                    " (%s + %s * sin(g / 11.0) + random() * 60)::bigint FROM generate_series(0, 200) g) w (slot, n)",
                     (source[0], slot, 420 + 60 * n, 90),
                 )
             if refused > 40:
