@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from metrics import responsibility
 from metrics.catalogue import Indicator, catalogue
 from metrics.formulas import FORMULAS, Formula, Reads
 from metrics.levels import VALUE_COLUMNS, Groups, group, product, values_of
@@ -108,23 +109,20 @@ def indicators(conn: Connection, now: datetime, *, settle_s: float = 15.0) -> in
 
 def _values(conn: Connection, period: str, spans: list[components.Span]) -> pd.DataFrame:
     registry = components.registry(conn)
-    hours = components.hours(conn, spans)
+    hours = components.hours(conn, spans).merge(registry.equipment, on="equipment_id")
     supply = components.supply(conn, spans)
-    since, until = min(lo for lo, _ in spans), max(hi for _, hi in spans)
-    homes = components.home_sources(conn, since - timedelta(days=7), until)
-    hours = hours.merge(registry.equipment, on="equipment_id").merge(homes, on="equipment_id", how="left")
-    hours["source_id"] = hours["source_id"].fillna(-1).astype(np.int64)
-    arrivals = pd.concat(
-        [hours[["equipment_id", "source_id", "hour", "valid", "readings"]], supply], ignore_index=True
-    ).fillna(0)
-    grouped = {
-        name: _grouped(frame, period, registry) for name, frame in (("hours", hours), ("arrivals", arrivals))
+    earlier = _earlier(conn, spans, hours, supply)
+    owner = responsibility.owners(hours, supply, earlier)
+    frames = {
+        "hours": hours.assign(source_id=responsibility.NOBODY),
+        "slots": responsibility.slots(hours, supply, owner),
+        "arrivals": responsibility.received(hours, supply, owner),
     }
+    grouped = {name: _grouped(frame, period, registry) for name, frame in frames.items()}
     done: dict[str, pd.DataFrame] = {}
-    for indicator, formula in _reading("hours", "arrivals"):
+    for indicator, formula in _reading("hours", "slots", "arrivals"):
         if any(period in periods for periods in indicator.periods.values()):
-            frame = hours if formula.reads == "hours" else arrivals
-            terms = formula.compute(frame)
+            terms = formula.compute(frames[formula.reads])
             done[indicator.code] = values_of(
                 indicator, terms, grouped[formula.reads], period, formula.provenance
             )
@@ -132,6 +130,17 @@ def _values(conn: Connection, period: str, spans: list[components.Span]) -> pd.D
         first, second = (done[code] for code in indicator.inputs)
         done[indicator.code] = product(indicator, first, second, formula.compute)
     return pd.concat([frame for frame in done.values() if len(frame)], ignore_index=True)
+
+
+def _earlier(
+    conn: Connection, spans: list[components.Span], hours: pd.DataFrame, supply: pd.DataFrame
+) -> pd.DataFrame:
+    """What was supplied before the spans, as far as it matters: of spans that meet, before the first."""
+    ends = {hi for _, hi in spans}
+    starts = [lo for lo, _ in spans if lo not in ends]
+    pairs, equipment = responsibility.needed(hours, supply)
+    within = timedelta(microseconds=responsibility.WINDOW_US)
+    return components.earlier_supply(conn, starts, within, pairs, equipment.tolist())
 
 
 def _grouped(frame: pd.DataFrame, period: str, registry: Registry) -> Groups:

@@ -18,6 +18,7 @@ from store.columnar import micros
 from store.components import PROVINCE, Registry
 from store.database import Connection
 from store.indicators import newest_start
+from store.rollups import HOUR_US
 
 DAYS_BACK = 90
 """Registers are told as of each of the last so many days: late entries and acceptances change the past."""
@@ -61,7 +62,8 @@ def registers(conn: Connection, now: datetime) -> int:
         for period, length in (("hour", timedelta(hours=1)), ("day", timedelta(days=1))):
             newest = newest_start(conn, "dq.latency_p95", period)
             since = newest + length if newest else now - timedelta(days=DAYS_BACK)
-            values.append(_latency(conn, registry, period, moment(int(start_of(period, micros(since)))), now))
+            since = moment(int(start_of(period, micros(since))))
+            values.append(_latency(conn, registry, period, since, now, from_first=newest is None))
         written = save(conn, pd.concat([v for v in values if len(v)], ignore_index=True), now)
         tomorrow = today + timedelta(days=1)
         connected_by_day(conn, [(today, tomorrow)], now, before=tomorrow)
@@ -143,13 +145,24 @@ def _milestones(
 
 
 def _latency(
-    conn: Connection, registry: Registry, period: str, since: datetime, until: datetime
+    conn: Connection,
+    registry: Registry,
+    period: str,
+    since: datetime,
+    until: datetime,
+    *,
+    from_first: bool = False,
 ) -> pd.DataFrame:
+    """Latency of every source in every period from `since` (or the first with arrivals) to `until`."""
     indicator = catalogue()["dq.latency_p95"]
     compute = FORMULAS[indicator.code, indicator.version].compute
     frame = components.latency(conn, since, until).merge(registry.sources, on="source_id")
     start = start_of(period, frame["hour"].to_numpy(np.int64))
-    starts = np.unique(start) if period != "now" else np.zeros(1, np.int64)
+    if period == "now":
+        starts = np.zeros(1, np.int64)
+    else:
+        first = int(start.min(initial=micros(until))) if from_first else micros(since)
+        starts = np.arange(first, micros(until), HOUR_US if period == "hour" else DAY_US, dtype=np.int64)
     index = np.searchsorted(starts, start)
     entity: dict[Level, Ints] = {
         "source": frame["source_id"].to_numpy(np.int64),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pandas as pd
 
@@ -89,35 +89,63 @@ def hours(conn: Connection, spans: Sequence[Span]) -> pd.DataFrame:
 
 
 def supply(conn: Connection, spans: Sequence[Span]) -> pd.DataFrame:
-    """How data of some spans of source time arrived: equipment_id (0 unknown), source_id, hour, quarantined, live, timely."""
+    """How data of some spans of source time arrived, by equipment (0 unknown), source and hour.
+
+    equipment_id, source_id, hour, accepted (rows stored), brought (and those another brought before),
+    quarantined, live, timely.
+    """
     found = read(
         conn,
-        "SELECT equipment_id, source_id, hour, quarantined, live, timely"
+        "SELECT equipment_id, source_id, hour, accepted, accepted + duplicates, quarantined, live, timely"
         " FROM unnest(%s::timestamptz[], %s::timestamptz[]) AS s (lo, hi)"
         " JOIN supply_hour h ON h.hour >= s.lo AND h.hour < s.hi",
         _spans(spans),
         {
-            "equipment_id": "int4", "source_id": "int4", "hour": "timestamptz", "quarantined": "int8",
-            "live": "int8", "timely": "int8",
+            "equipment_id": "int4", "source_id": "int4", "hour": "timestamptz", "accepted": "int8",
+            "brought": "int8", "quarantined": "int8", "live": "int8", "timely": "int8",
         },
     )  # fmt: skip
     return pd.DataFrame(found)
 
 
-def home_sources(conn: Connection, since: datetime, until: datetime) -> pd.DataFrame:
-    """The source that brought most of an equipment's rows of these hours: equipment_id, source_id.
+def earlier_supply(
+    conn: Connection,
+    before: Sequence[datetime],
+    within: timedelta,
+    pairs: pd.DataFrame,
+    equipment: Sequence[int],
+) -> pd.DataFrame:
+    """Who last supplied equipment before some moments: equipment_id, source_id, hour, live, brought.
 
-    What an equipment owed and did not send is laid to this source's account.
+    For each moment the last hour with live rows of each of `pairs` (equipment_id, source_id) within the
+    time before, and of all sources of `equipment`; of these also the last with any rows, however old.
+    Index probes: their number is moments × pairs. Sources that never sent live are passed over.
     """
     found = read(
         conn,
-        "SELECT DISTINCT ON (equipment_id) equipment_id, source_id FROM"
-        " (SELECT equipment_id, source_id, sum(accepted) AS n FROM supply_hour"
-        "  WHERE hour >= %s AND hour < %s AND equipment_id > 0 GROUP BY 1, 2) s"
-        " ORDER BY equipment_id, n DESC, source_id",
-        [since, until],
-        {"equipment_id": "int4", "source_id": "int4"},
-    )
+        "WITH pair AS MATERIALIZED ("
+        "   SELECT equipment_id, source_id, false AS every"
+        "   FROM unnest(%(paired)s::int4[], %(source)s::int4[]) AS p (equipment_id, source_id)"
+        "   UNION ALL SELECT e.equipment_id, s.source_id, true FROM equipment e JOIN source s USING (unit_id)"
+        "   WHERE e.equipment_id = ANY(%(equipment)s::int4[])), live AS MATERIALIZED ("
+        "   SELECT source_id FROM source s"
+        "   WHERE EXISTS (SELECT 1 FROM latency_bucket l WHERE l.source_id = s.source_id))"
+        " SELECT p.equipment_id, p.source_id, h.hour, h.live, h.brought FROM unnest(%(before)s::timestamptz[]) AS b (lo)"
+        " CROSS JOIN pair p CROSS JOIN LATERAL ("
+        "  (SELECT hour, live, accepted + duplicates AS brought FROM supply_hour h"
+        "   WHERE h.equipment_id = p.equipment_id AND h.source_id = p.source_id AND h.hour < b.lo"
+        "   AND h.hour >= b.lo - %(within)s AND h.live > 0 AND p.source_id IN (SELECT source_id FROM live)"
+        "   ORDER BY h.hour DESC LIMIT 1)"
+        "  UNION ALL"
+        "  (SELECT hour, live, accepted + duplicates FROM supply_hour h WHERE p.every"
+        "   AND h.equipment_id = p.equipment_id AND h.source_id = p.source_id AND h.hour < b.lo"
+        "   AND h.accepted + h.duplicates > 0 ORDER BY h.hour DESC LIMIT 1)) h",
+        {
+            "paired": pairs["equipment_id"].tolist(), "source": pairs["source_id"].tolist(),
+            "equipment": list(equipment), "before": list(before), "within": within,
+        },
+        {"equipment_id": "int4", "source_id": "int4", "hour": "timestamptz", "live": "int8", "brought": "int8"},
+    )  # fmt: skip
     return pd.DataFrame(found)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from metrics.formulas import dq, equip, progress
 
-Reads = Literal["hours", "arrivals", "devices", "enterprises", "milestones", "latency", "values"]
+Reads = Literal["hours", "slots", "arrivals", "devices", "enterprises", "milestones", "latency", "values"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ FORMULAS: Mapping[tuple[str, int], Formula] = MappingProxyType(
         ("plat.enterprises_registered", 1): Formula(
             "enterprises", progress.enterprises_registered_v1, provenance="reported"
         ),
-        ("dq.transmission_rate", 1): Formula("hours", dq.transmission_rate_v1),
+        ("dq.transmission_rate", 1): Formula("slots", dq.transmission_rate_v1),
         ("dq.validity_rate", 1): Formula("arrivals", dq.validity_rate_v1),
         ("dq.effective_rate", 1): Formula("values", dq.effective_rate_v1),
         ("dq.timeliness", 1): Formula("arrivals", dq.timeliness_v1),

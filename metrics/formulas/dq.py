@@ -22,10 +22,12 @@ class Rate(NamedTuple):
     value: Floats
 
 
-def transmission_rate_v1(hours: pd.DataFrame) -> Terms:
-    """Slots filled / slots due. Input as in metrics.formulas.equip; columns `filled`, `due`."""
-    due = column(hours, "due")
-    return Terms(column(hours, "filled"), due, due, due, reasons(len(hours)), "nothing_due")
+def transmission_rate_v1(slots: pd.DataFrame) -> Terms:
+    """Slots filled / slots due. Columns `filled`, `due`: counts by equipment, hour and the source that answers for it."""
+    due, filled = column(slots, "due"), column(slots, "filled")
+    nothing = (due == 0) & (filled == 0)
+    why = reasons(len(slots), (nothing, "nothing_due"))
+    return Terms(np.where(nothing, np.nan, filled), due, due, due, why, "nothing_due")
 
 
 def validity_rate_v1(arrivals: pd.DataFrame) -> Terms:
