@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import structlog
+from apscheduler.events import EVENT_JOB_MAX_INSTANCES
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from psycopg_pool import ConnectionPool
@@ -34,6 +35,7 @@ LIVE_SHARE = 0.1
 REPORT_S = 5
 _LEADER_LOCK = 7_236_010
 _ALL_SILENT_EVERY = 15
+_MANY_SKIPPED = 6
 
 
 async def run(dsn: str, stop: asyncio.Event, report: Report) -> None:
@@ -44,7 +46,7 @@ async def run(dsn: str, stop: asyncio.Event, report: Report) -> None:
     `stop` is set, the work in hand is finished (a few seconds) and nothing of it is left behind.
     """
     report("metrics", "starting", {})
-    # That a tick found the run before it still at work is no news: the rollup works for minutes on a history.
+    # It warns of every tick that found the run before it still at work: `Jobs.skipped` tells of the first that matters.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     while not stop.is_set():
         try:
@@ -88,6 +90,7 @@ async def _work(dsn: str, leader: Connection, stop: asyncio.Event, report: Repor
             (jobs.silent, SILENT_S),
         ):
             scheduler.add_job(job, "interval", seconds=every, next_run_time=now, id=job.__name__)
+        scheduler.add_listener(lambda event: jobs.skipped(event.job_id), EVENT_JOB_MAX_INSTANCES)
         scheduler.start()
         try:
             while not stop.is_set():
@@ -124,6 +127,7 @@ class Jobs:
         self._idle = threading.Condition(self._lock)
         self._errors: dict[str, tuple[str, str]] = {}
         self._figures: dict[str, Any] = {"leader": True, "hours": 0, "periods": 0, "backlog": None}
+        self._skipped: dict[str, int] = {}
         self._live_due = 0.0
         self._silent_runs = 0
 
@@ -136,6 +140,15 @@ class Jobs:
             return "ok", detail
         status = "permanent" if any(kind == "permanent" for kind, _ in errors.values()) else "recoverable"
         return status, detail | {"error": "; ".join(f"{job}: {text}" for job, (_, text) in errors.items())}
+
+    def skipped(self, name: str) -> None:
+        """A tick found the job's run before it still at work, which makes up for it. Told once when it goes on for long."""
+        with self._lock:
+            self._skipped[name] = self._skipped.get(name, 0) + 1
+            long = self._skipped[name] == _MANY_SKIPPED
+            left = self._figures["backlog"]
+        if long:
+            _log.info("metrics job works on", job=name, backlog=left)
 
     def finish(self) -> None:
         """Wait until no job runs any more; `halt` must be set."""
@@ -215,8 +228,11 @@ class Jobs:
                 _log.warning("metrics job works again", job=name)
         finally:
             with self._idle:
+                skipped = self._skipped.pop(name, 0)
                 self._running -= 1
                 self._idle.notify_all()
+            if skipped >= _MANY_SKIPPED:
+                _log.info("metrics job is done", job=name, seconds=round(time.monotonic() - began))
 
 
 def _silent(conn: Connection, since: datetime, now: datetime) -> int:
