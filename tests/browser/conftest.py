@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -93,15 +92,11 @@ def site(module_dsn: str) -> Iterator[Site]:
     conn.close()
 
 
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """Chromium of the system or of Playwright."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+@pytest.fixture(scope="package")  # its event loop must end before other tests start theirs
+def running_browser(chromium: str) -> Iterator[Browser]:
+    """One Chromium for all pages."""
     with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        except Exception as error:
-            pytest.skip(f"no Chromium: {error}")
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         yield browser
         browser.close()
 
@@ -115,9 +110,9 @@ class Watch:
 
 
 @pytest.fixture
-def opened(site: Site, chromium: Browser) -> Iterator[tuple[Page, Watch]]:
+def opened(site: Site, running_browser: Browser) -> Iterator[tuple[Page, Watch]]:
     """A page that is logged in, and what it does beside its work."""
-    context = chromium.new_context(viewport={"width": 1366, "height": 768}, locale="zh-CN")
+    context = running_browser.new_context(viewport={"width": 1366, "height": 768}, locale="zh-CN")
     page, watch = context.new_page(), Watch()
 
     def console(message: Any) -> None:

@@ -28,8 +28,8 @@ def value(site: Site, statement: str) -> Any:
     return row[0]
 
 
-def test_login_is_refused_and_accepted(site: Site, chromium: Browser) -> None:
-    page = chromium.new_page()
+def test_login_is_refused_and_accepted(site: Site, running_browser: Browser) -> None:
+    page = running_browser.new_page()
     page.goto(f"{site.url}/supply")
     expect(page).to_have_url(f"{site.url}/login?next=/supply")
     page.fill("input[name=user]", "admin")
@@ -236,13 +236,13 @@ def test_a_database_outage_is_said_and_healed(site: Site, opened: Opened) -> Non
 
 
 def test_a_dead_server_is_noticed_by_the_page_and_its_return_too(
-    module_dsn: str, site: Site, chromium: Browser
+    module_dsn: str, site: Site, running_browser: Browser
 ) -> None:
     from qunce.process import free_port
 
     port = free_port()
     server, thread = serve(module_dsn, port)
-    page = chromium.new_page()
+    page = running_browser.new_page()
     page.goto(f"http://127.0.0.1:{port}/login")
     page.fill("input[name=user]", "admin")
     page.fill("input[name=password]", PASSWORD)
