@@ -58,9 +58,10 @@ def rollup(
             rollups.save_hours(conn, hours, marked, now)
         else:
             rollups.unmark_hours(conn, marked)
-        strangers = np.unique(start_of("hour", hour[~known]))
-        if len(strangers):  # rows of unknown tags: no equipment-hour, but arrivals
-            _mark(conn, strangers)
+        # Rows of unknown tags and refused rows: no equipment-hour changes, but arrivals.
+        arrivals = np.union1d(hour[~known], rollups.refused_hours(conn, marked))
+        if len(arrivals):
+            _mark(conn, arrivals)
     return len(marked)
 
 

@@ -322,6 +322,19 @@ def unmark_hours(conn: Connection, done: Markers) -> None:
     )
 
 
+def refused_hours(conn: Connection, marked: Markers) -> npt.NDArray[np.int64]:
+    """Hours (µs) among the marked ones in which rows were refused: that changes no equipment-hour, but its validity."""
+    found = read(
+        conn,
+        "SELECT DISTINCT hour FROM unnest(%s::int4[], %s::int8[]) AS m (equipment_id, us)"
+        " CROSS JOIN LATERAL (SELECT hour FROM supply_hour h WHERE h.equipment_id = m.equipment_id"
+        "   AND h.hour = 'epoch'::timestamptz + m.us * interval '1 microsecond' AND h.quarantined > 0 LIMIT 1) h",
+        [marked.equipment_id.tolist(), marked.hour.tolist()],
+        {"hour": "timestamptz"},
+    )
+    return np.asarray(found["hour"], np.int64)
+
+
 def dirty_periods(
     conn: Connection, now: datetime, *, settle_s: float, limit: int
 ) -> list[tuple[str, datetime, datetime]]:

@@ -178,3 +178,14 @@ def test_another_live_source_takes_over_and_both_may_be_live(machine: Machine):
     assert machine.rates("dq.transmission_rate", 2) == {MQTT: (0, full, None)}
     assert machine.rates("dq.transmission_rate", 6) == {opcua: (0, full, None)}
     assert machine.rates("dq.transmission_rate", 4) == {opcua: (full, full, None)}
+
+
+def test_a_row_refused_later_lowers_the_validity_of_its_hour(day: Machine):
+    full = 60 * TAGS
+    day.conn.execute(
+        "UPDATE supply_hour SET quarantined = 30 WHERE source_id = %s AND hour = %s",
+        [MQTT, START + timedelta(hours=5)],
+    )
+    day.mark(START + timedelta(hours=5))
+    day.compute(NOW + timedelta(minutes=1))
+    assert day.rates("dq.validity_rate", 5) == {MQTT: (full, full + 30, None)}
