@@ -133,12 +133,25 @@ class Log:
         return Reader(self._stream, lane, positions)
 
     async def forget(self, lane: Lane, positions: dict[int, int]) -> None:
-        """Delete what is stored: everything up to and including each partition's position."""
+        """Delete what is stored: everything up to and including each partition's position.
+
+        Raises LogUnavailable when the stream is not the one it was: positions in another mean nothing.
+        """
+        await self.confirm()
         for partition, sequence in positions.items():
             with contextlib.suppress(nats.errors.Error):  # the next round deletes it
                 await self._stream.purge_stream(
                     STREAM, seq=sequence + 1, subject=f"{_PREFIX}.{lane}.{partition}.>"
                 )
+
+    async def confirm(self) -> None:
+        """Make sure that the stream still is the one of `identity`. Raises LogUnavailable."""
+        try:
+            created = (await self._stream.stream_info(STREAM)).created
+        except (nats.errors.Error, OSError) as error:
+            raise LogUnavailable(str(error) or type(error).__name__) from error
+        if _identity(created) != self.identity:
+            raise LogUnavailable("the log was made anew")
 
     async def size_bytes(self) -> int:
         """Bytes the log holds now. Raises LogUnavailable."""
@@ -263,7 +276,11 @@ async def _ensure_stream(stream: JetStreamContext, max_bytes: int) -> str:
                 allow_direct=True,
             )
         )
-    return f"{STREAM}@{info.created}"
+    return _identity(info.created)
+
+
+def _identity(created: object) -> str:
+    return f"{STREAM}@{created}"
 
 
 async def _quiet(_: Exception) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import psycopg
-import pyarrow as pa
+import structlog
 
 from ingest.batch import Batch, Refusal, decode
 from ingest.datasets import natural_key
@@ -24,8 +24,7 @@ from store.layout import DayPartitions
 from store.quarantine import Refused
 from store.rows import Rows, concatenate
 
-# What decoding raises on bytes that are no message of ours.
-_UNREADABLE = (msgspec.MsgspecError, pa.ArrowInvalid, KeyError, ValueError)
+log_ = structlog.get_logger("ingest.storing")
 _RELOAD_AFTER_S = 2.0
 _ERRORS_KEPT = 100
 
@@ -64,6 +63,10 @@ class OwnedElsewhere(OSError):
     """Another process writes a partition that this one should."""
 
 
+class Unreadable(Exception):
+    """The bytes of a log entry are no message of ours."""
+
+
 class Storing:
     """Validates and stores entries of the log; holds the connections and the registry's cache.
 
@@ -92,30 +95,35 @@ class Storing:
         """
         try:
             return self._transaction(entries, stream, lane, reached)
-        except _UNREADABLE:
+        except Unreadable:
             self._forget()
         except (psycopg.Error, OSError) as error:
             self._forget()
-            if classify(error) == "transient":
+            if classify(error) != "data":
                 raise
-        # Something in here cannot be stored: find it, keep the rest.
+        # Something in here cannot be stored: find it, keep the rest. Each entry is committed with the
+        # position up to it, so that an interruption does not store, or book, what came before again.
         rows = 0
         for entry in entries:
+            upto = dict.fromkeys(reached, entry.sequence)
             try:
-                rows += self._transaction([entry], stream, lane, {})
-            except (psycopg.Error, OSError, *_UNREADABLE) as error:
+                rows += self._transaction([entry], stream, lane, upto)
+            except (psycopg.Error, OSError, Unreadable) as error:
                 self._forget()
-                if not isinstance(error, _UNREADABLE) and classify(error) != "data":
+                if not isinstance(error, Unreadable) and classify(error) != "data":
                     raise
-                rows += self._hold_whole(entry, "unstorable", {"detail": str(error).splitlines()[0]})
-        self._transaction([], stream, lane, reached)
+                detail = (str(error).splitlines() or [type(error).__name__])[0]
+                log_.error(
+                    "an entry cannot be stored and is held", unit=entry.unit, rows=entry.rows, error=detail
+                )
+                rows += self._hold_whole(entry, {"detail": detail}, stream, lane, upto)
         return rows
 
     def maintain(self) -> None:
         """Delete what is kept for a limited time only. Raises psycopg.Error."""
         conn = self._connected().rows
         with conn.transaction():
-            accounts.drop_old_arrivals(conn)
+            accounts.drop_expired(conn)
 
     def close(self) -> None:
         """Close the connections."""
@@ -146,13 +154,14 @@ class Storing:
             names: list[str] = []
             for entry in entries:
                 total += entry.rows
-                if entry.kind == "records":
-                    self._apply(conn, decode_records(entry.data), refused)
+                batch = _decoded(entry)
+                if isinstance(batch, Records):
+                    self._apply(conn, batch, refused)
                     continue
-                batch = decode(entry.data)
                 tags = self._unit_tags(conn, batch)
                 if tags is None:
-                    refused.append(_unknown_unit(batch, entry))
+                    unknown = {"unit": batch.unit}
+                    refused += _whole(entry, 0, 0, "unknown_unit", unknown, batch.received_at)
                     continue
                 checked = check(batch, tags, batch.received_at)
                 source = self._source(conn, tags.unit_id, batch.source)
@@ -222,23 +231,46 @@ class Storing:
             self._sources[unit_id, key] = registry.source_id(conn, unit_id, key)
         return self._sources[unit_id, key]
 
-    def _hold_whole(self, entry: Entry, reason: str, parameters: dict[str, str]) -> int:
+    def _hold_whole(
+        self, entry: Entry, parameters: dict[str, str], stream: str, lane: Lane, reached: dict[int, int]
+    ) -> int:
         """Put a whole entry into the quarantine; every row of it counts as refused."""
         conn = self._connected().rows
         with conn.transaction():
             unit_id = registry.unit_ids(conn).get(entry.unit, 0)
             source = self._source(conn, unit_id, _source_of(entry)) if unit_id else 0
             now = time.time_ns() // 1000
-            rows = max(entry.rows, 1)
-            held = [
-                Refused(unit_id, source, None, entry.msg_id, f"row {i} of batch" if i else "$", reason,
-                        parameters, None, None, entry.data if i == 0 else b"", now)
-                for i in range(rows)
-            ]  # fmt: skip
+            held = _whole(entry, unit_id, source, "unstorable", parameters, now)
             quarantine.keep(conn, held)
-            if source and entry.kind == "batch":
+            if entry.kind == "records":
+                errors = [{"place": r.place, "reason": r.reason, "parameters": r.parameters} for r in held]
+                verdict = datasets.Submission(len(held), 0, 0, 0, len(held), errors[:_ERRORS_KEPT])
+                datasets.keep_submission(conn, entry.msg_id, unit_id, "?", verdict)
+            elif source:
                 accounts.book(conn, _no_rows(), np.zeros(0, np.int8), held, now)
-        return rows
+            accounts.keep_positions(conn, stream, lane, reached)
+        return len(held)
+
+
+def _whole(
+    entry: Entry, unit_id: int, source: int, reason: str, parameters: dict[str, str], now: int
+) -> list[Refused]:
+    """A refusal for each row of an entry; the first holds the bytes of all."""
+    return [
+        Refused(
+            unit_id, source, None, entry.msg_id, f"row {i} of batch" if i else "$", reason, parameters,
+            None, None, b"" if i else entry.data, now,
+        )
+        for i in range(max(entry.rows, 1))
+    ]  # fmt: skip
+
+
+def _decoded(entry: Entry) -> Batch | Records:
+    """What the entry holds. Raises Unreadable, whatever the bytes do to the decoders."""
+    try:
+        return decode(entry.data) if entry.kind == "batch" else decode_records(entry.data)
+    except Exception as error:
+        raise Unreadable(f"{type(error).__name__}: {error}") from error
 
 
 def _keep(session: _Session, parts: list[Rows], refused: list[Refused], names: Sequence[str]) -> None:
@@ -260,8 +292,8 @@ def _keep(session: _Session, parts: list[Rows], refused: list[Refused], names: S
 def _source_of(entry: Entry) -> str:
     """The source an entry names, or `log` when it cannot be read."""
     try:
-        return decode(entry.data).source if entry.kind == "batch" else decode_records(entry.data).source
-    except _UNREADABLE:
+        return _decoded(entry).source
+    except Unreadable:
         return "log"
 
 
@@ -298,11 +330,4 @@ def _refused(
     return Refused(
         unit_id, source, equipment, batch, refusal.place, refusal.reason, refusal.parameters,
         refusal.tag, refusal.ts, refusal.original, received_at,
-    )  # fmt: skip
-
-
-def _unknown_unit(batch: Batch, entry: Entry) -> Refused:
-    return Refused(
-        0, 0, None, entry.msg_id, batch.source, "unknown_unit", {"unit": batch.unit}, None, None,
-        entry.data, batch.received_at,
     )  # fmt: skip

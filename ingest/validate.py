@@ -103,6 +103,9 @@ def check(batch: Batch, tags: UnitTags, now_us: int, index: npt.NDArray[np.int64
         expected = np.array(_EXPECTED, object)[kind]
         got = np.where(textual, "text" if batch.text is None else batch.text, value.astype(object))
         refuse(mismatch, "wrong_type", {"field": always("value"), "expected": expected, "got": got})
+    if batch.text is not None:
+        nul = np.array([isinstance(t, str) and "\0" in t for t in batch.text], np.bool_)
+        refuse(nul, "nul_character", {})
     number = ~expects_text
     refuse(number & ~np.isfinite(value), "not_finite", {})
     low = np.where((kind == _COUNTER) & np.isnan(low), 0.0, low)

@@ -52,6 +52,7 @@ async def run(
                     else "recoverable"
                 )
                 report("writer", status, {"error": str(error).strip()[:500]})
+                await writer.leave_log()
                 await _pause(stop, attempt)
     finally:
         await writer.close()
@@ -105,10 +106,15 @@ class _Writer:
         self._rows += await asyncio.to_thread(self._storing.store, entries, log.identity, lane, reached)
         positions.update(reached)
 
-    async def close(self) -> None:
-        await asyncio.to_thread(self._storing.close)
+    async def leave_log(self) -> None:
+        """Forget the log: after an interruption it may be another one, to which no position belongs."""
         if self._log is not None:
             await self._log.close()
+        self._log = None
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._storing.close)
+        await self.leave_log()
 
 
 async def _pause(stop: asyncio.Event, attempt: int) -> None:

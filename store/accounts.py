@@ -21,6 +21,8 @@ LATENCY_SLOT_US = 300_000_000
 BUCKET_BASE_S = 0.01
 BUCKET_GROWTH = 1.1
 ARRIVAL_KEPT = timedelta(days=2)
+LATENCY_KEPT = timedelta(days=400)
+STATUS_KEPT = timedelta(days=7)
 
 _UNKNOWN_EQUIPMENT = 0
 _WRITER_LOCK = 7_236_010
@@ -265,6 +267,9 @@ def count_held(conn: Connection) -> list[SourceHeld]:
     return [SourceHeld(*row) for row in rows]
 
 
-def drop_old_arrivals(conn: Connection) -> int:
-    """Delete arrival slots older than two days; returns how many."""
-    return conn.execute("DELETE FROM arrival WHERE slot < %s", (datetime.now(UTC) - ARRIVAL_KEPT,)).rowcount
+def drop_expired(conn: Connection) -> None:
+    """Delete what is kept for a limited time: arrivals, latencies, the last words of processes long gone."""
+    now = datetime.now(UTC)
+    conn.execute("DELETE FROM arrival WHERE slot < %s", (now - ARRIVAL_KEPT,))
+    conn.execute("DELETE FROM latency_bucket WHERE slot < %s", (now - LATENCY_KEPT,))
+    conn.execute("DELETE FROM component_status WHERE beat_at < %s", (now - STATUS_KEPT,))

@@ -72,18 +72,23 @@ class DayPartitions:
         if not self._native:
             return
         for day in sorted(set(days) - self._known):
+            name = sql.Identifier(f"measurement_{day:%Y%m%d}")
+            start = datetime(day.year, day.month, day.day, tzinfo=UTC)
             with conn.transaction():
                 conn.execute("SELECT pg_advisory_xact_lock(%s)", (_PARTITION_LOCK,))
-                start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-                conn.execute(
-                    sql.SQL(
-                        "CREATE TABLE IF NOT EXISTS {} PARTITION OF measurement FOR VALUES FROM ({}) TO ({})"
-                    ).format(
-                        sql.Identifier(f"measurement_{day:%Y%m%d}"),
-                        sql.Literal(start.isoformat()),
-                        sql.Literal((start + timedelta(days=1)).isoformat()),
+                row = conn.execute("SELECT to_regclass(%s)", (f"measurement_{day:%Y%m%d}",)).fetchone()
+                if row is not None and row[0] is None:
+                    # Made apart and attached: attaching waits for no reader, and makes none wait.
+                    conn.execute(sql.SQL("CREATE TABLE {} (LIKE measurement INCLUDING ALL)").format(name))
+                    conn.execute(
+                        sql.SQL(
+                            "ALTER TABLE measurement ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})"
+                        ).format(
+                            name,
+                            sql.Literal(start.isoformat()),
+                            sql.Literal((start + timedelta(days=1)).isoformat()),
+                        )
                     )
-                )
             self._known.add(day)
 
 

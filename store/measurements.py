@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from psycopg import sql
 
 from store.database import Connection
 from store.rows import DAY_US, Rows, measurement_copy, staged_copy
@@ -45,49 +48,90 @@ def prepare(conn: Connection) -> None:
 def write(conn: Connection, rows: Rows, batches: Sequence[str]) -> Verdicts:
     """Store readings sorted by key (`Rows.in_key_order`); returns what became of each, int8[n].
 
-    Within one call and against what is stored: the same key with the same value and quality is a
-    duplicate; with another one a correction, the later arrival wins and the earlier goes to
-    measurement_revision. Needs the days' partitions and `prepare`. Leaves the commit to the caller.
+    Within one call and against what is stored: the same key with the same content (value or text, and
+    quality) is a duplicate; with other content a correction, the later arrival wins and what it
+    replaces goes to measurement_revision. However often a key comes, the database sees it once.
+    Needs the days' partitions and `prepare`. Leaves the commit to the caller.
     """
     verdicts = np.zeros(len(rows), np.int8)
-    if len(rows) == 0:
-        return verdicts
     textual = np.zeros(len(rows), np.bool_) if rows.text is None else np.asarray(pd.notna(rows.text))
-    for mask, store in ((~textual, _write_numbers), (textual, _write_texts)):
+    for mask, settle in ((~textual, _settle_numbers), (textual, _settle_texts)):
         if mask.any():
-            part = rows.at(mask)
-            # Rows of one key in one call: each later one is judged against the one before it.
-            rank = _rank_in_key(part)
-            judged = np.zeros(len(part), np.int8)
-            for turn in range(int(rank.max()) + 1):
-                chosen = rank == turn
-                judged[chosen] = store(conn, part.at(chosen), batches)
-            verdicts[mask] = judged
+            verdicts[mask] = _write(conn, rows.at(mask), batches, settle)
     return verdicts
 
 
-def _rank_in_key(rows: Rows) -> npt.NDArray[np.int64]:
-    """0 for the first row of each key, 1 for the second, …; rows are in key order."""
-    n = len(rows)
-    first = np.ones(n, np.bool_)
-    first[1:] = (rows.tag_id[1:] != rows.tag_id[:-1]) | (rows.ts[1:] != rows.ts[:-1])
-    start = np.maximum.accumulate(np.where(first, np.arange(n), 0))
-    return np.arange(n) - start
+@dataclass(frozen=True, slots=True)
+class _Met:
+    """Keys that were stored before: their number among the keys, and what was stored."""
+
+    key: npt.NDArray[np.intp]
+    content: npt.NDArray[Any]
+    quality: npt.NDArray[np.int16]
 
 
-def _write_numbers(conn: Connection, rows: Rows, batches: Sequence[str]) -> Verdicts:
-    met = tags_met(conn, rows)
-    verdicts = np.zeros(len(rows), np.int8)
-    fresh = ~np.isin(rows.tag_id, met)
+_Settle = Callable[[Connection, Rows], _Met]
+
+
+def _write(conn: Connection, rows: Rows, batches: Sequence[str], settle: _Settle) -> Verdicts:
+    content = _content(rows)
+    begins = np.r_[True, (rows.tag_id[1:] != rows.tag_id[:-1]) | (rows.ts[1:] != rows.ts[:-1])]
+    first = np.flatnonzero(begins)
+    met = settle(conn, rows.at(np.r_[first[1:], len(rows)] - 1))
+    # What each row found: the row before it of the same key, or for the first what was stored.
+    before, before_quality = np.roll(content, 1), np.roll(rows.quality, 1)
+    before[first[met.key]], before_quality[first[met.key]] = met.content, met.quality
+    found = ~begins
+    found[first[met.key]] = True
+    same = (content == before) & (rows.quality == before_quality)
+    verdicts = np.where(found, np.where(same, DUPLICATE, CORRECTION), STORED).astype(np.int8)
+    corrected = np.flatnonzero(verdicts == CORRECTION)
+    _keep_revisions(conn, rows.at(corrected), batches, before[corrected], before_quality[corrected])
+    return verdicts
+
+
+def _content(rows: Rows) -> npt.NDArray[Any]:
+    textual = rows.text is not None and pd.notna(rows.text[0])
+    content: npt.NDArray[Any] = rows.text if textual and rows.text is not None else rows.value
+    return content
+
+
+def _settle_numbers(conn: Connection, rows: Rows) -> _Met:
+    """Make the store hold these rows, one a key; returns what it held before."""
+    fresh = ~np.isin(rows.tag_id, tags_met(conn, rows))
     if fresh.any():
-        with (
-            conn.cursor() as cursor,
-            cursor.copy("COPY measurement (tag_id, ts, value, quality) FROM STDIN (FORMAT binary)") as copy,
-        ):
-            copy.write(measurement_copy(rows if fresh.all() else rows.at(fresh)))
-    if not fresh.all():
-        verdicts[~fresh] = _merge_numbers(conn, rows.at(~fresh), batches)
-    return verdicts
+        with conn.cursor() as cursor:
+            statement = "COPY measurement (tag_id, ts, value, quality) FROM STDIN (FORMAT binary)"
+            with cursor.copy(statement) as copy:
+                copy.write(measurement_copy(rows if fresh.all() else rows.at(fresh)))
+    if fresh.all():
+        return _Met(np.empty(0, np.intp), np.empty(0), np.empty(0, np.int16))
+    known = np.flatnonzero(~fresh)
+    part = rows.at(known)
+    with conn.cursor() as cursor, cursor.copy("COPY staged FROM STDIN (FORMAT binary)") as copy:
+        copy.write(staged_copy(part))
+    span = (moment(int(part.ts.min())), moment(int(part.ts.max())))
+    met = conn.execute(
+        "SELECT s.row, m.value, m.quality FROM staged s JOIN measurement m USING (tag_id, ts)"
+        " WHERE m.ts BETWEEN %s AND %s",
+        span,
+    ).fetchall()
+    row = np.array([r[0] for r in met], np.intp)
+    value = np.array([r[1] for r in met], np.float64)
+    quality = np.array([r[2] for r in met], np.int16)
+    other = (part.value[row] != value) | (part.quality[row] != quality)
+    conn.execute(
+        "UPDATE measurement m SET value = s.value, quality = s.quality FROM staged s"
+        " WHERE m.tag_id = s.tag_id AND m.ts = s.ts AND m.ts BETWEEN %s AND %s AND s.row = ANY(%s)",
+        (*span, row[other].tolist()),
+    )
+    conn.execute(
+        "INSERT INTO measurement (tag_id, ts, value, quality)"
+        " SELECT tag_id, ts, value, quality FROM staged WHERE NOT row = ANY(%s)",
+        (row.tolist(),),
+    )
+    conn.execute("TRUNCATE staged")
+    return _Met(known[row], value, quality)
 
 
 def tags_met(conn: Connection, rows: Rows) -> npt.NDArray[np.int32]:
@@ -110,41 +154,8 @@ def tags_met(conn: Connection, rows: Rows) -> npt.NDArray[np.int32]:
     return np.array([tag for (tag,) in found], np.int32)
 
 
-def _merge_numbers(conn: Connection, rows: Rows, batches: Sequence[str]) -> Verdicts:
-    with conn.cursor() as cursor, cursor.copy("COPY staged FROM STDIN (FORMAT binary)") as copy:
-        copy.write(staged_copy(rows))
-    span = (moment(int(rows.ts.min())), moment(int(rows.ts.max())))
-    met = conn.execute(
-        "SELECT s.row, m.value, m.quality FROM staged s JOIN measurement m USING (tag_id, ts)"
-        " WHERE m.ts BETWEEN %s AND %s",
-        span,
-    ).fetchall()
-    verdicts = np.zeros(len(rows), np.int8)
-    if met:
-        row = np.array([r[0] for r in met])
-        value = np.array([r[1] for r in met], np.float64)
-        quality = np.array([r[2] for r in met], np.int16)
-        same = (rows.value[row] == value) & (rows.quality[row] == quality)
-        verdicts[row] = np.where(same, DUPLICATE, CORRECTION)
-        corrected = row[~same]
-        _keep_revisions(
-            conn, rows.at(corrected), batches, value[~same].tolist(), [None] * len(corrected), quality[~same]
-        )
-        conn.execute(
-            "UPDATE measurement m SET value = s.value, quality = s.quality FROM staged s"
-            " WHERE m.tag_id = s.tag_id AND m.ts = s.ts AND m.ts BETWEEN %s AND %s AND s.row = ANY(%s)",
-            (*span, corrected.tolist()),
-        )
-    conn.execute(
-        "INSERT INTO measurement (tag_id, ts, value, quality)"
-        " SELECT tag_id, ts, value, quality FROM staged WHERE NOT row = ANY(%s)",
-        (np.flatnonzero(verdicts != STORED).tolist(),),
-    )
-    conn.execute("TRUNCATE staged")
-    return verdicts
-
-
-def _write_texts(conn: Connection, rows: Rows, batches: Sequence[str]) -> Verdicts:
+def _settle_texts(conn: Connection, rows: Rows) -> _Met:
+    """As `_settle_numbers`, for text tags."""
     texts: list[str] = [] if rows.text is None else rows.text.tolist()
     with conn.cursor() as cursor, cursor.copy("COPY staged_event FROM STDIN") as copy:
         for i, text in enumerate(texts):
@@ -152,53 +163,48 @@ def _write_texts(conn: Connection, rows: Rows, batches: Sequence[str]) -> Verdic
     met = conn.execute(
         "SELECT s.row, e.text, e.quality FROM staged_event s JOIN event e USING (tag_id, ts)"
     ).fetchall()
-    verdicts = np.zeros(len(rows), np.int8)
-    changed = [r for r in met if (texts[r[0]], int(rows.quality[r[0]])) != (r[1], r[2])]
-    verdicts[[r[0] for r in met]] = DUPLICATE
-    corrected = np.array([r[0] for r in changed], np.intp)
-    verdicts[corrected] = CORRECTION
-    if changed:
-        quality = np.array([r[2] for r in changed], np.int16)
-        _keep_revisions(
-            conn, rows.at(corrected), batches, [None] * len(changed), [r[1] for r in changed], quality
-        )
-        conn.execute(
-            "UPDATE event e SET text = s.text, quality = s.quality FROM staged_event s"
-            " WHERE e.tag_id = s.tag_id AND e.ts = s.ts AND s.row = ANY(%s)",
-            (corrected.tolist(),),
-        )
+    other = [row for row, text, quality in met if (texts[row], int(rows.quality[row])) != (text, quality)]
+    conn.execute(
+        "UPDATE event e SET text = s.text, quality = s.quality FROM staged_event s"
+        " WHERE e.tag_id = s.tag_id AND e.ts = s.ts AND s.row = ANY(%s)",
+        (other,),
+    )
     conn.execute(
         "INSERT INTO event (tag_id, ts, text, quality)"
         " SELECT tag_id, ts, text, quality FROM staged_event WHERE NOT row = ANY(%s)",
-        (np.flatnonzero(verdicts != STORED).tolist(),),
+        ([row for row, _, _ in met],),
     )
     conn.execute("TRUNCATE staged_event")
-    return verdicts
+    return _Met(
+        np.array([row for row, _, _ in met], np.intp),
+        np.array([text for _, text, _ in met], object),
+        np.array([quality for _, _, quality in met], np.int16),
+    )
 
 
 def _keep_revisions(
     conn: Connection,
     rows: Rows,
     batches: Sequence[str],
-    values: Sequence[float | None],
-    texts: Sequence[str | None],
+    content: npt.NDArray[Any],
     quality: npt.NDArray[np.int16],
 ) -> None:
+    """Keep what these corrections replace."""
     if len(rows) == 0:
         return
-    with conn.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO measurement_revision"
-            " (tag_id, ts, value, text, quality, replaced_at, replaced_by, batch)"
-            " VALUES (%s, %s, %s, %s, %s, clock_timestamp(), %s, %s)",
-            [
+    now = datetime.now(UTC)
+    column = "text" if content.dtype == object else "value"
+    statement = sql.SQL(
+        "COPY measurement_revision (tag_id, ts, {}, quality, replaced_at, replaced_by, batch) FROM STDIN"
+    ).format(sql.Identifier(column))
+    with conn.cursor() as cursor, cursor.copy(statement) as copy:
+        for i, old in enumerate(content.tolist()):
+            copy.write_row(
                 (
-                    int(rows.tag_id[i]), moment(int(rows.ts[i])), values[i], texts[i], int(quality[i]),
+                    int(rows.tag_id[i]), moment(int(rows.ts[i])), old, int(quality[i]), now,
                     int(rows.source_id[i]), batches[int(rows.batch[i])],
                 )
-                for i in range(len(rows))
-            ],
-        )  # fmt: skip
+            )  # fmt: skip
 
 
 def keep_latest(conn: Connection, rows: Rows) -> None:

@@ -66,8 +66,8 @@ def keep(conn: Connection, refused: list[Refused]) -> None:
         for r in refused:
             copy.write_row(
                 (
-                    r.unit_id, r.source_id, r.batch, r.place, r.reason, Jsonb(_storable(r.parameters)),
-                    None if r.tag is None else r.tag.replace("\0", "�"), _moment(r.ts), r.original,
+                    r.unit_id, r.source_id, r.batch, _clean(r.place), r.reason, Jsonb(_storable(r.parameters)),
+                    None if r.tag is None else _clean(r.tag), _moment(r.ts), r.original,
                     moment(r.received_at),
                 )
             )  # fmt: skip
@@ -75,7 +75,11 @@ def keep(conn: Connection, refused: list[Refused]) -> None:
 
 def _storable(parameters: dict[str, str]) -> dict[str, str]:
     # PostgreSQL's text holds no NUL; the original bytes keep it.
-    return {key: value.replace("\0", "�")[:1000] for key, value in parameters.items()}
+    return {_clean(key): _clean(value) for key, value in parameters.items()}
+
+
+def _clean(text: str) -> str:
+    return text.replace("\0", "�")[:1000]
 
 
 def _moment(us: int | None) -> datetime | None:

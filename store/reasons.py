@@ -120,6 +120,12 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "请检查量程和单位换算,或更正标签的登记范围",
             "Check scale and unit, or correct the tag's registered range",
         ),
+        "nul_character": Reason(
+            "文本含有 NUL 字符(U+0000),数据库无法保存",
+            "the text holds a NUL character (U+0000), which cannot be stored",
+            "请去掉该字符后重发",
+            "Send it again without that character",
+        ),
         "not_finite": Reason(
             "值不是有限的数",
             "the value is not a finite number",

@@ -11,10 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import nats
 import pytest
 
 from ingest import writer
 from ingest.api import create_api
+from ingest.log import STREAM, Log
 from store.database import Connection, connect
 from store.registry import NewPilot, NewUnit, add_key, register_pilot, register_unit
 
@@ -82,7 +84,7 @@ def now(ahead_s: float = -1) -> str:
 
 
 async def settled(dsn: str, check: Callable[[Connection], bool]) -> None:
-    for _ in range(100):
+    for _ in range(200):
         with connect(dsn, application="test") as conn:
             if check(conn):
                 return
@@ -215,5 +217,25 @@ def test_dataset_records_are_judged_one_by_one(registered: tuple[str, str]) -> N
             assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_dataset")
             malformed = await client.post("/api/v1/datasets/enterprise", content=b"{")
             assert (malformed.status_code, malformed.json()["code"]) == (400, "malformed_json")
+
+    go(test())
+
+
+def test_a_log_made_anew_is_read_from_its_start(registered: tuple[str, str]) -> None:
+    async def test() -> None:
+        dsn, url = registered
+        async with platform(dsn, url) as client:
+            await register_master(client)
+            rows = [{"tag": "M1.produced", "ts": now(-i), "value": i} for i in range(1, 6)]
+            await client.post("/api/v1/measurements", json={"records": rows})
+            await settled(dsn, lambda c: c.execute("SELECT count(*) FROM measurement").fetchone() == (5,))
+            raw = await nats.connect(url)
+            await raw.jetstream().delete_stream(STREAM)
+            await raw.close()
+            await (await Log.connect(url, name="test", max_bytes=2**28)).close()
+            rows = [{"tag": "M1.produced", "ts": now(-i), "value": i} for i in range(11, 14)]
+            answer = await client.post("/api/v1/measurements", json={"records": rows})
+            assert answer.status_code == 200
+            await settled(dsn, lambda c: c.execute("SELECT count(*) FROM measurement").fetchone() == (8,))
 
     go(test())

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 
-from ingest.batch import Batch, Refusal, encode
+from ingest.batch import Batch, Refusal, decode, encode
+from ingest.decode import empty
 from ingest.log import Entry, partition_of
 from ingest.records import Records, encode_records
 from ingest.storing import OwnedElsewhere, Storing
 from store import accounts
-from store.database import Connection
+from store.database import Connection, connect
 from store.registry import NewPilot, NewUnit, register_pilot, register_unit
 
 UNIT = "GD-TST-01"
@@ -193,15 +196,107 @@ def test_records_repeated_changed_and_wrong(storing: Storing, conn: Connection) 
     ).fetchone() == (2,)
 
 
-def test_an_entry_that_cannot_be_stored_is_held_and_holds_up_nobody(
-    storing: Storing, conn: Connection
-) -> None:
-    poison = readings([("M1.serial", HOUR, "a\0b")])  # PostgreSQL's text cannot hold NUL
-    storing.store([readings([("M1.produced", HOUR, 1.0)]), poison], "S", "live", {0: 8})
+def test_a_row_that_cannot_be_stored_is_refused_by_itself(storing: Storing, conn: Connection) -> None:
+    rows: list[tuple[str, int, float | str]] = [("M1.produced", HOUR, 1.0), ("M1.serial", HOUR, "a\0b")]
+    storing.store([readings(rows)], "S", "live", {0: 8})
     got = account(conn)
     assert (got.received, got.stored, got.quarantined) == (2, 1, 1)
-    assert conn.execute("SELECT reason FROM quarantine").fetchall() == [("unstorable",)]
-    assert accounts.positions(conn, "S", "live")[0] == 8
+    assert conn.execute("SELECT reason FROM quarantine").fetchall() == [("nul_character",)]
+
+
+def garbage(kind: str, data: bytes, rows: int) -> Entry:
+    return entry(data, kind, rows)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("batch", b"no arrow at all"),
+        ("batch", encode(empty(UNIT, "mqtt:GD-TST-01", NOW, ()))[:-60]),
+        ("batch", b""),
+        ("records", b"{"),
+        ("records", b'{"unit": 5}'),
+    ],
+)
+def test_an_unreadable_entry_is_held_and_holds_up_nobody(
+    storing: Storing, conn: Connection, kind: str, data: bytes
+) -> None:
+    good = readings([("M1.produced", HOUR, 1.0)])
+    poison = garbage(kind, data, 3)
+    late = readings([("M1.produced", HOUR + 1, 2.0)])
+    storing.store([good, poison, late], "S", "live", {0: late.sequence})
+    got = account(conn)
+    assert (got.received, got.stored) == (2, 2)
+    held = conn.execute("SELECT reason, original FROM quarantine ORDER BY quarantine_id").fetchall()
+    assert [r for r, _ in held] == ["unstorable"] * 3
+    assert bytes(held[0][1]) == data
+    assert accounts.positions(conn, "S", "live")[0] == late.sequence
+
+
+def test_an_interrupted_search_for_poison_books_nothing_twice(storing: Storing, conn: Connection) -> None:
+    first = readings([("M1.produced", HOUR, 0.0)])
+    poison = garbage("batch", b"poison", 1)
+    entries = [first, poison, *(readings([("M1.produced", HOUR + i, float(i))]) for i in (1, 2))]
+    real, calls = storing._transaction, 0
+
+    def interrupted(*args: Any) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == 4:  # all at once, first alone, poison alone, and then the database goes away
+            raise psycopg.OperationalError("gone")
+        return real(*args)
+
+    storing._transaction = interrupted  # type: ignore[method-assign]
+    with pytest.raises(psycopg.OperationalError):
+        storing.store(entries, "S", "live", {0: entries[-1].sequence})
+    storing._transaction = real  # type: ignore[method-assign]
+    reached = accounts.positions(conn, "S", "live")[0]
+    conn.rollback()
+    left = [e for e in entries if e.sequence > reached]
+    storing.store(left, "S", "live", {0: entries[-1].sequence})
+    got = account(conn)
+    assert (got.received, got.stored, got.duplicates) == (3, 3, 0)
+    assert conn.execute("SELECT count(*) FROM quarantine").fetchone() == (1,)
+
+
+def test_a_key_repeated_thousands_of_times_is_judged_row_by_row(storing: Storing, conn: Connection) -> None:
+    values: list[tuple[str, int, float | str]] = [("M1.produced", HOUR, float(i // 2)) for i in range(20_000)]
+    values += [("M1.serial", HOUR, f"{i // 2}") for i in range(200)]
+    storing.store([readings(values)], "S", "live", {0: 4})
+    got = account(conn)
+    assert (got.received, got.duplicates, got.corrections) == (20_200, 10_100, 9_999 + 99)
+    assert accounts.count_rows(conn) == [(UNIT, 1, 1, 9_999 + 99)]
+    assert conn.execute("SELECT value FROM measurement").fetchone() == (9_999.0,)
+    assert conn.execute("SELECT text FROM event").fetchone() == ("99",)
+
+
+def test_back_and_forth_in_one_batch_leaves_the_last_and_keeps_the_rest(
+    storing: Storing, conn: Connection
+) -> None:
+    storing.store([readings([("M1.produced", HOUR, 1.0)])], "S", "live", {0: 4})
+    again: list[tuple[str, int, float | str]] = [("M1.produced", HOUR, v) for v in (1.0, 2.0, 2.0, 1.0)]
+    storing.store([readings(again)], "S", "live", {0: 5})
+    got = account(conn)
+    assert (got.stored, got.duplicates, got.corrections) == (3, 2, 2)
+    assert conn.execute("SELECT value FROM measurement").fetchall() == [(1.0,)]
+    old = conn.execute("SELECT value FROM measurement_revision ORDER BY value").fetchall()
+    assert old == [(1.0,), (2.0,)]
+
+
+def test_every_row_of_an_unknown_unit_is_held(storing: Storing, conn: Connection) -> None:
+    batch = readings([("M1.produced", HOUR + i, 1.0) for i in range(5)])
+    stranger = decode(batch.data)
+    data = encode(replace(stranger, unit="GD-NOBODY"))
+    storing.store([Entry("batch", "GD-NOBODY", 0, batch.sequence, "m", 5, data)], "S", "live", {0: 9})
+    assert conn.execute("SELECT count(*), min(reason) FROM quarantine").fetchone() == (5, "unknown_unit")
+
+
+def test_a_new_day_waits_for_no_reader(storing: Storing, dsn: str, conn: Connection) -> None:
+    with connect(dsn, application="test") as reader:
+        reader.execute("SELECT count(*) FROM measurement")  # holds its lock until the transaction ends
+        day = HOUR - 40 * 86_400_000_000
+        storing.store([readings([("M1.produced", day, 1.0)])], "S", "live", {0: 4})
+    assert account(conn).stored == 1
 
 
 def test_a_partition_has_one_writer(dsn: str, storing: Storing) -> None:
