@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -107,8 +108,17 @@ class Server:
         return name
 
     def _drop(self, name: str) -> None:
+        drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
         with connect(self.dsn, application="test", autocommit=True) as conn:
-            conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+            for attempt in range(40):
+                try:
+                    conn.execute(drop)
+                    return
+                except psycopg.errors.InsufficientPrivilege:
+                    # An autovacuum worker is in there, and only a superuser may end it: it ends by itself.
+                    if attempt == 39:
+                        raise
+                    time.sleep(0.25)
 
 
 def _empty(conn: Connection) -> None:
