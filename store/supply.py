@@ -54,7 +54,6 @@ class Refusal(NamedTuple):
     original: bytes
     size: int
     received_at: datetime
-    replayed_at: datetime | None
 
 
 def supplies(conn: Connection) -> list[Supply]:
@@ -83,7 +82,7 @@ def refusals(conn: Connection, limit: int) -> list[Refusal]:
     rows = conn.execute(
         "SELECT q.quarantine_id, u.code, u.name_zh, u.name_en, coalesce(s.key, ''), q.place, q.reason,"
         " q.parameters, q.tag, q.ts, substring(q.original FROM 1 FOR 2000), length(q.original),"
-        " q.received_at, q.replayed_at"
+        " q.received_at"
         " FROM (SELECT * FROM quarantine ORDER BY quarantine_id DESC LIMIT %s) q"
         " JOIN lead_unit u USING (unit_id) LEFT JOIN source s USING (source_id)"
         " ORDER BY q.quarantine_id DESC",

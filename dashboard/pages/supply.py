@@ -249,7 +249,6 @@ def _refusal(lang: Language, row: Refusal, zone: str) -> Html:
                                     ("refusal.ts", moment(row.ts, zone, "%Y-%m-%d %H:%M:%S")),
                                     ("refusal.code", row.reason),
                                     ("refusal.size", f"{row.size:,}"),
-                                    ("refusal.replayed", moment(row.replayed_at, zone)),
                                 )
                             ],
                             className="facts",

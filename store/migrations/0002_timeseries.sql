@@ -75,11 +75,10 @@ CREATE TABLE quarantine (
     tag           text,
     ts            timestamptz,
     original      bytea NOT NULL,
-    received_at   timestamptz NOT NULL,
-    replayed_at   timestamptz
+    received_at   timestamptz NOT NULL
 );
 CREATE INDEX quarantine_unit ON quarantine (unit_id, quarantine_id DESC);
-COMMENT ON TABLE quarantine IS 'What was refused, with reason, place and the original bytes; it can be replayed';
+COMMENT ON TABLE quarantine IS 'What was refused, with reason, place and the original bytes';
 COMMENT ON COLUMN quarantine.quarantine_id IS 'internal key';
 COMMENT ON COLUMN quarantine.unit_id IS 'owner';
 COMMENT ON COLUMN quarantine.source_id IS 'source it came by';
@@ -91,7 +90,6 @@ COMMENT ON COLUMN quarantine.tag IS 'tag name, where it could be read';
 COMMENT ON COLUMN quarantine.ts IS 'claimed time, where it could be read (UTC)';
 COMMENT ON COLUMN quarantine.original IS 'bytes as received (the row, or the whole body when it could not be parsed)';
 COMMENT ON COLUMN quarantine.received_at IS 'when received (UTC)';
-COMMENT ON COLUMN quarantine.replayed_at IS 'when replayed successfully (UTC)';
 
 CREATE TABLE ingest_ledger (
     source_id        integer PRIMARY KEY REFERENCES source (source_id),
