@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from metrics.readings import Bools, Floats, Ints, Readings, position
-from store.rollups import HOUR_US, ROLES, RawSlice
+from store.rollups import ROLES, RawSlice
+from store.times import HOUR_US
 
 LONGEST_GAP_US = 3 * HOUR_US
 """Over a longer gap between two readings nothing is counted: the increment is not known to any hour."""

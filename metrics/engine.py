@@ -16,7 +16,7 @@ from metrics import responsibility
 from metrics.catalogue import Indicator, catalogue
 from metrics.formulas import FORMULAS, Formula, Reads
 from metrics.levels import VALUE_COLUMNS, Groups, group, product, values_of
-from metrics.periods import end_of, moment, start_of
+from metrics.periods import end_of, start_of
 from metrics.readings import Ints
 from metrics.rollup import SETTLE_S, compute
 from store import components, rollups
@@ -24,7 +24,8 @@ from store.columnar import micros
 from store.components import Registry
 from store.database import Connection
 from store.indicators import save_values
-from store.rollups import HOUR_US, Markers
+from store.rollups import Markers
+from store.times import HOUR_US, moment
 
 SLICE_HOURS = 4000
 """Equipment-hours computed at once: about 300,000 readings, some 100 MB."""

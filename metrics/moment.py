@@ -11,14 +11,14 @@ from metrics.catalogue import Indicator, Level, catalogue
 from metrics.engine import connected_by_day, save
 from metrics.formulas import FORMULAS
 from metrics.levels import group, values_of
-from metrics.periods import DAY_US, moment, start_of
+from metrics.periods import start_of
 from metrics.readings import Ints
 from store import components
 from store.columnar import micros
 from store.components import PROVINCE, Registry
 from store.database import Connection
 from store.indicators import newest_start
-from store.rollups import HOUR_US
+from store.times import DAY_US, HOUR_US, moment
 
 DAYS_BACK = 90
 """Registers are told as of each of the last so many days: late entries and acceptances change the past."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from store.rollups import HOUR_US
+from store.times import DAY_US, HOUR_US
 
 OFFSET_US = 8 * HOUR_US
-DAY_US = 24 * HOUR_US
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """period_start of the period `now`."""
 
@@ -43,7 +42,3 @@ def end_of(period: str, start: Any) -> Ints:
     months = (starts + OFFSET_US).astype("datetime64[us]").astype("datetime64[M]") + 1
     return months.astype("datetime64[us]").astype(np.int64) - OFFSET_US
 
-
-def moment(us: int) -> datetime:
-    """Aware datetime of µs since the epoch."""
-    return EPOCH + timedelta(microseconds=int(us))

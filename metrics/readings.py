@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from store.rollups import HOUR_US, RawSlice
+from store.rollups import RawSlice
+from store.times import HOUR_US
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from metrics.periods import DAY_US
 from metrics.readings import Bools, Ints, position
+from store.times import DAY_US
 
 WINDOW_US = 30 * DAY_US
 """How long a source answers after its last live row: as long as a device counts as connected."""

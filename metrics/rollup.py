@@ -13,8 +13,9 @@ from metrics.counters import GAP, NO_ORDER, Increments, increments
 from metrics.readings import Bools, Floats, Ints, Readings, hours_of, position, read_order
 from metrics.slots import due_and_filled, readings_and_valid
 from metrics.timeline import Pieces, pieces
-from store.rollups import HOUR_US, ROLES, RawSlice
+from store.rollups import ROLES, RawSlice
 from store.signals import MODE, STATE
+from store.times import HOUR_US
 
 SETTLE_S = 120
 """An hour stays provisional this long after its end: its last readings may still be on the way."""

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from metrics.readings import Bools, Ints, Readings, hours_of
-from store.rollups import HOUR_US, TEXT, RawSlice
+from store.rollups import TEXT, RawSlice
+from store.times import HOUR_US
 
 LATE_US = 15_000_000
 """A slot is not due before a reading at its end could have arrived."""

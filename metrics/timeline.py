@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from metrics.readings import KEEP_INTERVALS, Bools, Floats, Ints, Readings, hours_of
-from store.rollups import HOUR_US, ROLES, TEXT, RawSlice
+from store.rollups import ROLES, TEXT, RawSlice
+from store.times import HOUR_US
 
 _HOUR, _STATE, _MODE, _SHIFT, _OFF, _ORDER, _ONLINE = range(7)
 _ENUM_CODES = 4  # store/signals.py: state and mode both have the codes 0..3

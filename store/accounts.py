@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from store.database import Connection, only
-from store.measurements import CORRECTION, DUPLICATE, Verdicts, moment
+from store.measurements import CORRECTION, DUPLICATE, Verdicts
 from store.quarantine import Refused
-from store.rows import HOUR_US, Rows
+from store.rows import Rows
+from store.times import HOUR_US, moment
 
 TIMELY_US = 60_000_000
 """A live reading is timely when it arrives within 60 s of its source time (dq.timeliness)."""

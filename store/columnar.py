@@ -18,11 +18,10 @@ import pyarrow.csv
 from psycopg import sql
 
 from store.database import Connection
+from store.times import POSTGRES_EPOCH_US
 
 Columns = dict[str, npt.NDArray[Any]]
 
-# PostgreSQL counts from 2000-01-01, everybody else from 1970-01-01.
-_PG_EPOCH_US = 946_684_800_000_000
 _HEADER = 19  # signature 11, flags 4, extension length 4
 _WIRE = {"int2": ">i2", "int4": ">i4", "int8": ">i8", "float8": ">f8", "timestamptz": ">i8", "bool": "?"}
 _HERE = {
@@ -64,7 +63,7 @@ def read(
     out: Columns = {}
     for name, kind in columns.items():
         array: npt.NDArray[Any] = table[name].astype(_HERE[kind])
-        out[name] = array + _PG_EPOCH_US if kind == "timestamptz" else array
+        out[name] = array + POSTGRES_EPOCH_US if kind == "timestamptz" else array
     return out
 
 

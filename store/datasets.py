@@ -10,7 +10,7 @@ from typing import Any, LiteralString, NamedTuple
 from psycopg.types.json import Jsonb
 
 from store.database import Connection
-from store.measurements import moment
+from store.times import moment
 
 # One statement a dataset: %(records)s is a JSON array of validated records, %(unit)s the owner.
 # References were checked before, so the joins lose nothing.

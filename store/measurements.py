@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -13,18 +13,13 @@ import pandas as pd
 from psycopg import sql
 
 from store.database import Connection
-from store.rows import DAY_US, Rows, measurement_copy, staged_copy
+from store.rows import Rows, measurement_copy, staged_copy
+from store.times import DAY_US, moment
 
 STORED, DUPLICATE, CORRECTION = 0, 1, 2
 """What became of a row: newly stored; the same was there; another value was there and gave way."""
 
 Verdicts = npt.NDArray[np.int8]
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def moment(us: int) -> datetime:
-    """µs since the Unix epoch → aware datetime, UTC."""
-    return _EPOCH + timedelta(microseconds=us)
 
 
 def days_of(rows: Rows) -> list[datetime]:

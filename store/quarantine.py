@@ -9,8 +9,7 @@ from typing import NamedTuple
 from psycopg.types.json import Jsonb
 
 from store.database import Connection
-from store.measurements import moment
-from store.rows import HOUR_US
+from store.times import HOUR_US, moment
 
 
 @dataclass(frozen=True, slots=True)

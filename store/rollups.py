@@ -15,8 +15,8 @@ import pandas as pd
 
 from store.columnar import Columns, read, write
 from store.database import Connection
+from store.times import HOUR_US
 
-HOUR_US = 3_600_000_000
 ROLES = ("other", "state", "mode", "produced", "good", "scrap", "energy")
 """What the rollup makes of a tag; `role` in the tags of a slice indexes this. Text tags have TEXT."""
 TEXT = 9

@@ -8,10 +8,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-# PostgreSQL counts microseconds from 2000-01-01, everybody else from 1970-01-01.
-POSTGRES_EPOCH_US = 946_684_800_000_000
-HOUR_US = 3_600_000_000
-DAY_US = 24 * HOUR_US
+from store.times import POSTGRES_EPOCH_US
 
 _HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _TRAILER = b"\xff\xff"

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from metrics.rollup import compute
-from store.rollups import HOUR_US, ROLES, TEXT, RawSlice, runs_of
+from store.rollups import ROLES, TEXT, RawSlice, runs_of
+from store.times import HOUR_US
 
 T0 = 1_790_000_000 // 3600 * 3600  # a full hour, s since the epoch
 GOOD, UNCERTAIN, BAD = 0, 0x4000, -0x8000

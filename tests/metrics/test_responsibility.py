@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from metrics.responsibility import NOBODY, needed, owners, received, slots
-from store.rollups import HOUR_US
+from store.times import HOUR_US
 
 PUSH, MQTT, OPCUA = 1, 2, 3
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from metrics.counters import GAP, NO_ORDER, OUTLIER, REJECTED, RESET
 from metrics.rollup import compute
-from store.rollups import COMPONENTS, HOUR_US, RawSlice, runs_of
+from store.rollups import COMPONENTS, RawSlice, runs_of
+from store.times import HOUR_US
 from tests.metrics.slices import BAD, T0, UNCERTAIN, Bench, every
 
 EXECUTING, NOT_EXECUTING, PROCESSING, SETUP = 3, 2, 3, 2
