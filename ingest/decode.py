@@ -16,6 +16,7 @@ import pandas as pd
 
 from ingest.batch import Batch, Mode, Refusal
 from ingest.quality import quality_column
+from ingest.rfc3339 import epoch_us_column
 
 MAX_ROWS = 200_000
 
@@ -91,6 +92,21 @@ class Decoded:
 def decode_measurements(body: bytes, *, unit: str, source: str, received_at: int) -> Decoded:
     """Decode the body of `POST /api/v1/measurements`. Raises Malformed."""
     try:
+        return _measurements(body, unit, source, received_at)
+    except RecursionError as error:
+        raise too_deep() from error
+
+
+def decode_values(body: bytes, *, equipment: str, unit: str, source: str, received_at: int) -> Decoded:
+    """Decode `{"ts", "values": {signal: value}}` of one equipment. Raises Malformed."""
+    try:
+        return _one_time(body, equipment, unit, source, received_at)
+    except RecursionError as error:
+        raise too_deep() from error
+
+
+def _measurements(body: bytes, unit: str, source: str, received_at: int) -> Decoded:
+    try:
         parsed = _BODY.decode(body)
     except msgspec.ValidationError as error:
         return _row_by_row(body, error, unit, source, received_at)
@@ -113,8 +129,7 @@ def decode_measurements(body: bytes, *, unit: str, source: str, received_at: int
     return _from_rows(rows, parsed.mode, unit, source, received_at)
 
 
-def decode_values(body: bytes, *, equipment: str, unit: str, source: str, received_at: int) -> Decoded:
-    """Decode `{"ts", "values": {signal: value}}` of one equipment. Raises Malformed."""
+def _one_time(body: bytes, equipment: str, unit: str, source: str, received_at: int) -> Decoded:
     try:
         parsed = _VALUES.decode(body)
     except msgspec.ValidationError as error:
@@ -211,7 +226,7 @@ def _from_columns(body: _Body, columns: _Columns, unit: str, source: str, receiv
 
 
 def _from_rows(rows: _Rows, mode: Mode, unit: str, source: str, received_at: int) -> Decoded:
-    ts, bad_ts = _timestamps(rows.ts)
+    ts, bad_ts = epoch_us_column(rows.ts)
     value, text, bad_value = _values(rows.value)
     quality, bad_quality = quality_column(rows.quality, len(rows.tag))
     keep = np.ones(len(rows.tag), np.bool_)
@@ -282,36 +297,6 @@ def _row_fault(i: int, raw: bytes, fault: msgspec.ValidationError) -> Refusal:
     return Refusal(place, "wrong_type", parameters, raw)
 
 
-def _timestamps(texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], list[tuple[int, str]]]:
-    """RFC 3339 texts → (µs UTC int64[n], faults); a faulty time is 0."""
-    faults = [
-        (i, "timestamp_without_zone" if _looks_naive(text) else "timestamp_malformed")
-        for i, text in enumerate(texts)
-        if not _has_zone(text)
-    ]
-    if faults:
-        texts = list(texts)
-        for i, _ in faults:
-            texts[i] = "1970-01-01T00:00:00Z"
-    parsed = pd.to_datetime(pd.Series(texts, dtype=object), utc=True, format="ISO8601", errors="coerce")
-    missing = parsed.isna().to_numpy()
-    faults += [(i, "timestamp_malformed") for i in np.flatnonzero(missing).tolist()]
-    ts = parsed.dt.as_unit("us").astype(np.int64).to_numpy()
-    return np.where(missing, 0, ts), faults
-
-
-def _has_zone(text: str) -> bool:
-    return len(text) >= 20 and (text[-1] in "Zz" or (text[-6] in "+-" and text[-3] == ":"))
-
-
-def _looks_naive(text: str) -> bool:
-    try:
-        pd.Timestamp(text)
-    except ValueError:
-        return False
-    return len(text) >= 16
-
-
 _NUMBERS: frozenset[type] = frozenset({int, float, bool})
 
 
@@ -378,3 +363,8 @@ def malformed_json(body: bytes, error: msgspec.DecodeError) -> Malformed:
     column = offset - (before.rfind(b"\n") + 1) + 1
     detail = (head or text).strip().removeprefix("JSON is malformed: ")
     return Malformed("malformed_json", {"line": str(line), "column": str(column), "detail": detail})
+
+
+def too_deep() -> Malformed:
+    """For a RecursionError: brackets within brackets, beyond what any reader takes."""
+    return Malformed("malformed_json", {"line": "1", "column": "1", "detail": "nested too deeply"})

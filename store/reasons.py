@@ -81,8 +81,8 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
         "unknown_tag": Reason(
             "标签 {tag} 未登记",
             "tag {tag} is not registered",
-            "请先通过数据集 tag 登记该标签,再重放隔离区中的数据",
-            "Register it through the dataset tag first, then replay the quarantine",
+            "请先通过数据集 tag 登记该标签,然后重发",
+            "Register it through the dataset tag first, then send it again",
         ),
         "unknown_name": Reason(
             "标签 {tag} 没有名为 {got} 的取值",
@@ -141,14 +141,20 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
         "unstorable": Reason(
             "数据库不接受这批数据:{detail}",
             "the database does not take this: {detail}",
-            "请联系平台运维,修复后重放",
-            "Ask the platform's operator; it can be replayed once mended",
+            "请联系平台运维,修复后重发",
+            "Ask the platform's operator, and send it again once that is mended",
         ),
         "unknown_unit": Reason(
             "牵头单位 {unit} 未登记",
             "lead unit {unit} is not registered",
             "请核对连接器配置中的单位代码",
             "Check the unit code in the connector's configuration",
+        ),
+        "unknown_topic": Reason(
+            "主题 {topic} 不在接口约定之内",
+            "topic {topic} is none of the interface's",
+            "请发布到 qunce/v1/<单位代码>/measurements 或 …/measurements/<设备代码>",
+            "Publish to qunce/v1/<unit code>/measurements or …/measurements/<equipment code>",
         ),
         "unknown_dataset": Reason(
             "没有数据集 {dataset}",

@@ -59,6 +59,19 @@ class Route:
         return cls(config, "/".join(wanted), re.compile(expression))
 
 
+def covers(wide: str, narrow: str) -> bool:
+    """Whether every topic that the filter `narrow` matches is matched by `wide` too."""
+    wider, narrower = wide.split("/"), narrow.split("/")
+    for position, level in enumerate(wider):
+        if level == "#":
+            return True
+        if position == len(narrower) or narrower[position] == "#":
+            return False
+        if level not in ("+", narrower[position]):
+            return False
+    return len(wider) == len(narrower)
+
+
 class Codec:
     """The routes of one broker."""
 
@@ -66,6 +79,11 @@ class Codec:
         self._by_unit = config.source_named_by == "unit"
         self._name = config.name
         self.routes = tuple(Route.of(topic) for topic in config.topics)
+
+    def filters(self) -> list[str]:
+        """What to subscribe to. A filter within another is left out: brokers deliver once for each."""
+        every = list(dict.fromkeys(route.filter for route in self.routes))
+        return [one for one in every if not any(other != one and covers(other, one) for other in every)]
 
     def decode(self, messages: Sequence[Message]) -> Decoded:
         """Everything the messages hold, in their order; what cannot be read is refused with its original."""
@@ -123,7 +141,11 @@ class Codec:
 
 def _one(message: Message, route: TopicConfig, unit: str, source: str, named: Mapping[str, str]) -> Batch:
     """One message by itself."""
-    if route.payload.form == "qunce":
+    if route.payload.form == "none":
+        columns = Columns()
+        columns.refuse("$", "unknown_topic", message.payload, {"topic": message.topic or ""})
+        batch = columns.batch(unit, source, message.received_at)
+    elif route.payload.form == "qunce":
         equipment = named.get("equipment") or route.equipment
         batch = decode_json(
             message.payload, unit=unit, source=source, received_at=message.received_at, equipment=equipment

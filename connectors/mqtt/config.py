@@ -41,9 +41,10 @@ def _zone(name: str | None) -> str | None:
 class PayloadConfig(Strict):
     """How a payload of somebody else's broker is written (JSON)."""
 
-    form: Literal["qunce", "values", "records", "single"] = Field(
+    form: Literal["qunce", "values", "records", "single", "none"] = Field(
         description="`qunce`: as in docs/interface.md. `values`: an object signal → value, with one time. "
-        "`records`: a list of objects, one reading each. `single`: one reading."
+        "`records`: a list of objects, one reading each. `single`: one reading. `none`: not to be read; "
+        "every message is refused (`unknown_topic`) and kept."
     )
     time_field: str = Field(default="ts", description="Field that holds the time.")
     time_form: Literal["rfc3339", "epoch_seconds", "epoch_milliseconds", "epoch_microseconds"] = Field(
@@ -104,7 +105,7 @@ class TopicConfig(Strict):
         if (self.unit is None) == ("{unit}" not in self.topic):
             raise ValueError("unit: name the unit either here or as {unit} in the topic")
         payload = self.payload
-        if payload.form == "qunce":
+        if payload.form in ("qunce", "none"):
             return self
         if payload.tag_field is None:
             if not (self.equipment or payload.equipment_field or "{equipment}" in self.topic):
@@ -118,6 +119,9 @@ class TopicConfig(Strict):
 OWN_TOPICS = (
     TopicConfig(topic="qunce/v1/{unit}/measurements"),
     TopicConfig(topic="qunce/v1/{unit}/measurements/{equipment}"),
+    # The broker acknowledges whatever a unit publishes in its branch, so that all of it must be read:
+    # what was acknowledged and then gone would be lost without a word.
+    TopicConfig(topic="qunce/v1/{unit}/#", payload=PayloadConfig(form="none")),
 )
 
 
@@ -133,7 +137,8 @@ class MqttConfig(ConnectorConfig):
     topics: tuple[TopicConfig, ...] = Field(
         default=OWN_TOPICS,
         min_length=1,
-        description="What is read; by default the platform's own interface, `qunce/v1/{unit}/measurements…`.",
+        description="What is read, first match first; by default the platform's own interface, "
+        "`qunce/v1/{unit}/measurements…`, and everything else below `qunce/v1/{unit}/` as `none`.",
     )
     source_named_by: Literal["unit", "connector"] = Field(
         default="connector",

@@ -113,7 +113,7 @@ class Link:
 
     async def subscribe(self) -> None:
         """SUBSCRIBE and wait for SUBACK. Raises PermanentError when the broker refuses a topic."""
-        filters = [route.filter for route in self._codec.routes]
+        filters = self._codec.filters()
         if self._config.canary_topic is not None:
             filters.append(self._config.canary_topic)
         client = self._require_client()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,8 +12,8 @@ from connectors.columns import Columns, scalar
 from connectors.mqtt.config import PayloadConfig, TopicConfig
 from ingest.decode import Malformed, decode_measurements
 from ingest.quality import quality_column
+from ingest.rfc3339 import BadTime, epoch_us
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SCALE = {"epoch_seconds": 1_000_000, "epoch_milliseconds": 1_000, "epoch_microseconds": 1}
 _MOST = 2**62
 
@@ -41,8 +40,8 @@ def read_values(payload: bytes, equipment: str, columns: Columns) -> bool:
     """The interface's `{"ts", "values"}` when nothing is wrong with it; else False, with nothing added."""
     try:
         parsed = _VALUES.decode(payload)
-        ts = _rfc3339(parsed.ts, None)
-    except (msgspec.DecodeError, BadPayload):
+        ts = epoch_us(parsed.ts)
+    except (msgspec.DecodeError, RecursionError, BadTime):
         return False
     if parsed.quality not in (None, "good"):
         return False
@@ -64,7 +63,7 @@ def read_payload(
     form = route.payload
     try:
         parsed = msgspec.json.decode(payload)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise _malformed(payload, error) from error
     if form.form == "values":
         _from_values(parsed, route, named, received_at, columns)
@@ -84,7 +83,7 @@ def read_payload(
             columns.refuse(place, error.reason, msgspec.json.encode(entry), error.parameters)
 
 
-def _malformed(payload: bytes, error: msgspec.DecodeError) -> BadPayload:
+def _malformed(payload: bytes, error: Exception) -> BadPayload:
     """With the same place and words as for the platform's own forms."""
     try:
         decode_measurements(payload, unit="", source="", received_at=0)
@@ -174,26 +173,13 @@ def _time(entry: Any, form: PayloadConfig, received_at: int) -> int:
     if form.time_form == "rfc3339":
         if not isinstance(raw, str):
             raise BadPayload("wrong_type", field=form.time_field, expected="str", got=type(raw).__name__)
-        return _rfc3339(raw, form.time_zone)
+        try:
+            return epoch_us(raw, None if form.time_zone is None else ZoneInfo(form.time_zone))
+        except BadTime as bad:
+            raise BadPayload(bad.reason, got=raw) from None
     if isinstance(raw, bool) or not isinstance(raw, int | float):
         raise BadPayload("wrong_type", field=form.time_field, expected="number", got=type(raw).__name__)
-    ts = round(raw * _SCALE[form.time_form])
+    ts = raw * _SCALE[form.time_form]
     if abs(ts) > _MOST:
-        raise BadPayload("timestamp_malformed", got=str(raw))
-    return ts
-
-
-def _rfc3339(text: str, zone: str | None) -> int:
-    """µs UTC of an RFC 3339 text; `zone` for texts that state none. Raises BadPayload."""
-    if len(text) < 19 or text[4] != "-" or text[10] not in "T t":
-        raise BadPayload("timestamp_malformed", got=text)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadPayload("timestamp_malformed", got=text) from None
-    if moment.tzinfo is None:
-        if zone is None:
-            raise BadPayload("timestamp_without_zone", got=text)
-        moment = moment.replace(tzinfo=ZoneInfo(zone))
-    passed = moment - _EPOCH
-    return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
+        raise BadPayload("timestamp_malformed", got=str(raw)[:100])
+    return round(ts)

@@ -35,7 +35,16 @@ def test_numbers_are_cursors_too():
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>", b"[]", b'{"next": "1"}', b'{"records": 1}', b'{"records": [1']
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b'{"next": "1"}',
+        b'{"records": 1}',
+        b'{"records": [1',
+        b'{"records": ' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+    ],
 )
 def test_no_page(body: bytes):
     with pytest.raises(BadPage):

@@ -192,6 +192,8 @@ def test_forms(payload: dict[str, Any], body: Any, expected: list[tuple[str, int
         ({"form": "records", "signal_field": "s"}, {"ts": NOW}, "wrong_shape"),
         ({"form": "records", "signal_field": "s"}, [{"ts": NOW, "value": 1}], "missing_field"),
         ({"form": "values"}, b"{", "malformed_json"),
+        ({"form": "values"}, b'{"x":' + b"[" * 20_000 + b"]" * 20_000 + b"}", "malformed_json"),
+        ({"form": "values"}, {"ts": "2026-11-23T08:00:00+0800", "values": {"x": 1}}, "timestamp_malformed"),
     ],
 )
 def test_refusals(payload: dict[str, Any], body: Any, reason: str):
@@ -218,3 +220,22 @@ def test_topic_templates(template: str, subscribed: str, yes: list[str], no: lis
         assert match["equipment"] == "E"
     for topic in no:
         assert not route.pattern.fullmatch(topic)
+
+
+def test_what_a_unit_publishes_elsewhere_in_its_branch_is_refused_with_its_payload():
+    result = codec(named_by="unit").decode(
+        [message("qunce/v1/U1/nothing/x/y", b"{}"), message("qunce/v1/U1", b"\x00")]
+    )
+    assert result.unplaced == []
+    (batch,) = result.batches
+    assert (batch.unit, batch.source, len(batch)) == ("U1", "mqtt:U1", 0)
+    assert [(r.place, r.reason, r.original) for r in batch.refused] == [
+        ("qunce/v1/U1/nothing/x/y: $", "unknown_topic", b"{}"),
+        ("qunce/v1/U1: $", "unknown_topic", b"\x00"),
+    ]
+
+
+def test_nothing_is_subscribed_to_twice():
+    assert codec().filters() == ["qunce/v1/+/#"]
+    apart = [{"topic": t, "unit": "U"} for t in ("a/{equipment}", "a/+", "a/b", "a/b/#", "b/c", "a/+/c")]
+    assert codec(*apart).filters() == ["a/+", "a/b/#", "b/c", "a/+/c"]

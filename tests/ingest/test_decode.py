@@ -82,6 +82,11 @@ def test_a_bad_row_is_refused_by_itself_with_its_bytes(record: object, place: st
         (b'{"records":\n [{"tag" 1}]}', "malformed_json", {"line": "2", "column": "10"}),
         (b"", "malformed_json", {"line": "1", "column": "1"}),
         (b"\xff", "malformed_json", {"line": "1"}),
+        (
+            b'{"records":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+            "malformed_json",
+            {"detail": "nested too deeply"},
+        ),
         (b"[]", "wrong_shape", {}),
         (b"{}", "wrong_shape", {}),
         (b'{"records": 5}', "wrong_shape", {}),
@@ -124,6 +129,13 @@ def test_one_time_several_signals() -> None:
     batch = decode_values(body, equipment="M1", **WHO).batch
     assert [batch.tags[i] for i in batch.tag_index] == ["M1.state", "M1.produced"]
     assert [r.reason for r in batch.refused] == ["unsupported_value"]
+
+
+@pytest.mark.parametrize("depth", [*range(900, 1000, 7), 20_000])
+def test_a_value_nested_however_deep_is_refused(depth: int) -> None:
+    body = b'{"ts":"2026-11-23T08:00:00Z","values":{"x":' + b"[" * depth + b"]" * depth + b"}}"
+    [refusal] = decode_json(body, equipment="M1", **WHO).refused
+    assert refusal.reason in ("malformed_json", "unsupported_value")
 
 
 json_values = st.recursive(

@@ -134,8 +134,15 @@ def test_platforms_own_broker(own_broker: Broker):
             unit = Publisher(own_broker)
             await asyncio.to_thread(unit.send, f"qunce/v1/{UNIT}/measurements/A1", values(7))
             await until(lambda: len(sink.readings()) == 2)
+            # Acknowledged by the broker, so it must be somewhere.
+            await asyncio.to_thread(unit.send, f"qunce/v1/{UNIT}/nothing/x/y", "{}")
+            await until(lambda: len(sink.refused()) == 1)
+            await asyncio.sleep(0.3)  # a message that came twice would come now
             unit.close()
         assert {batch.source for batch in sink.batches} == {f"mqtt:{UNIT}"}
+        assert sink.refused() == [(f"qunce/v1/{UNIT}/nothing/x/y: $", "unknown_topic")]
+        assert len(sink.readings()) == 2
+        assert journal.counts["messages"] == 2
 
     asyncio.run(go())
 
