@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
 import time
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -17,11 +19,11 @@ from store.migrate import pending
 
 
 class Check(NamedTuple):
-    """One answer. `reason` is empty when ok."""
+    """One answer. `ok` is None for what is not configured and need not be."""
 
     name: str
     target: str
-    ok: bool
+    ok: bool | None
     detail: str
     milliseconds: float
 
@@ -36,8 +38,8 @@ def _timed(name: str, target: str, ok: bool, detail: str, begun: float) -> Check
     return Check(name, redact(target), ok, redact(detail), (time.perf_counter() - begun) * 1000)
 
 
-def _unset(name: str, key: str) -> Check:
-    return Check(name, "", False, f"{key}: 未设置 / not set", 0.0)
+def _unset(name: str, key: str, *, ok: bool | None = False) -> Check:
+    return Check(name, "", ok, f"{key}: 未设置 / not set", 0.0)
 
 
 def _database(settings: Settings) -> Check:
@@ -77,7 +79,7 @@ def _log(settings: Settings) -> Check:
 
 def _broker(settings: Settings) -> Check:
     if settings.mqtt.url is None:
-        return _unset("mqtt", "mqtt.url")
+        return _unset("mqtt", "mqtt.url", ok=None)
     from paho.mqtt.client import Client
     from paho.mqtt.enums import CallbackAPIVersion
 
@@ -118,13 +120,16 @@ def _http(settings: Settings) -> Check:
 def _connectors(settings: Settings) -> list[Check]:
     from connectors import host
     from connectors.contract import ConfigError
+    from qunce import broker
 
     file, begun = settings.connectors_file, time.perf_counter()
-    if not file.exists():
-        return [_timed("connectors", str(file), False, "没有此文件 / no such file", begun)]
+    if not broker.configured(settings):
+        return [Check("connectors", str(file), None, "未配置 / not configured: no such file", 0.0)]
     try:
-        reports = asyncio.run(host.check(file, settings.data_dir / "connectors"))
-    except ConfigError as error:
+        with tempfile.TemporaryDirectory(prefix="qunce-check-") as folder:
+            in_force = broker.write_connectors(settings, Path(folder) / "connectors.toml")
+            reports = asyncio.run(host.check(in_force, settings.data_dir / "connectors"))
+    except (ConfigError, OSError) as error:
         return [_timed("connectors", str(file), False, str(error), begun)]
     return [
         Check(

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from qunce.failures import explain
 from qunce.settings import Settings, SettingsError, default_data_dir, load
 
 app = typer.Typer(
@@ -36,12 +37,17 @@ JsonOption = Annotated[bool, typer.Option("--json", help="输出 JSON | as JSON"
 
 
 def main() -> None:
-    """Entry point: settings errors end with exit code 2 and no traceback."""
+    """Entry point: what the person at the keyboard can mend ends with a message and exit code 2, no traceback."""
     try:
         app()
     except SettingsError as error:
         for problem in error.problems:
             print(f"设置错误 | settings: {problem}", file=sys.stderr)  # noqa: T201 before any log exists
+        sys.exit(2)
+    except Exception as error:
+        if (message := explain(error)) is None:
+            raise
+        print(f"qunce: {message}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
 
 
@@ -151,10 +157,10 @@ def check(as_json: JsonOption = False, config: ConfigOption = None, data_dir: Da
         for column in ("", "对象 what", "地址 target", "毫秒 ms", "说明 detail"):
             table.add_column(column, overflow="fold")
         for one in checks:
-            sign = "[green]✓[/green]" if one.ok else "[red]✗[/red]"
+            sign = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: "[dim]–[/dim]"}[one.ok]
             table.add_row(sign, one.name, one.target, f"{one.milliseconds:.0f}", one.detail)
         Console().print(table)
-    raise typer.Exit(0 if all(one.ok for one in checks) else 1)
+    raise typer.Exit(1 if any(one.ok is False for one in checks) else 0)
 
 
 @app.command()
@@ -168,20 +174,36 @@ def verify(as_json: JsonOption = False, config: ConfigOption = None, data_dir: D
 @app.command()
 def provision(
     pilots: Annotated[
-        Path, typer.Argument(help='试点清单 JSON | the pilots: {"pilots": [{…, "unit": {…}}]}')
+        Path,
+        typer.Argument(
+            help='试点清单 JSON | the pilots: {"pilots": [{…, "unit": {…}}]}; see docs/running.md'
+        ),
     ],
+    nats_users: Annotated[
+        Path | None,
+        typer.Option(
+            help="同时写出 NATS 用户文件 | also write the users of a NATS server that is your broker, to be included there"
+        ),
+    ] = None,
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """登记试点与牵头单位,签发密钥 | register pilots and lead units, and issue their keys."""
     from qunce.provision import provision as register
+    from qunce.provision import read_pilots, write_nats_users
     from qunce.roles import needed
 
     settings = _settings(config, data_dir)
-    keys_file = settings.data_dir / "keys.json"
-    listed = json.loads(pilots.read_text("utf-8"))["pilots"]
-    keys = register(needed(settings, "database.dsn"), listed, keys_file)
+    dsn, keys_file = needed(settings, "database.dsn"), settings.data_dir / "keys.json"
+    # Before anything is registered: is what the second half needs there?
+    broker = needed(settings, "mqtt.url") if nats_users is not None else ""
+    keys = register(dsn, read_pilots(pilots), keys_file)
     typer.echo(f"已登记 {len(keys)} 个牵头单位 | {len(keys)} lead units registered; keys in {keys_file}")
+    if nats_users is not None:
+        count = write_nats_users(dsn, broker, nats_users)
+        typer.echo(
+            f"已写出 {count} 个 MQTT 用户 | {count} MQTT users written to {nats_users}; reload the server"
+        )
 
 
 @app.command()

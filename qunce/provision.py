@@ -9,15 +9,55 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import bcrypt
 
+from qunce.embedded.nats import write_units
+from qunce.settings import SettingsError
 from store import registry
 from store.database import connect
 from store.registry import NewPilot, NewUnit
 
 # The key has 256 random bits, so a costly hash would protect nothing and slow every MQTT connect.
 _BCRYPT_ROUNDS = 6
+_PILOT_FIELDS = (*(field for field in NewPilot._fields if field != "unit_code"), "unit")
+
+
+class PilotsError(Exception):
+    """The list of pilots cannot be used; the message names file, place and rule."""
+
+
+def read_pilots(file: Path) -> list[dict[str, Any]]:
+    """The list of pilots of a JSON file, each with every field that `provision` needs. Raises PilotsError."""
+    try:
+        pilots = json.loads(file.read_text("utf-8"))["pilots"]
+    except OSError as error:
+        raise PilotsError(f"{file}: 无法读取 / cannot be read: {error.strerror}") from error
+    except ValueError as error:  # not UTF-8, or not JSON
+        raise PilotsError(f"{file}: 不是有效的 JSON / not valid JSON: {error}") from error
+    except (KeyError, TypeError):
+        pilots = None
+    if not isinstance(pilots, list):
+        raise PilotsError(f'{file}: 必须是 / must be {{"pilots": [ … ]}}')
+    for index, pilot in enumerate(pilots):
+        place = f"{file}: pilots[{index}]"
+        _complete(pilot, _PILOT_FIELDS, place)
+        _complete(pilot["unit"], NewUnit._fields, f"{place}.unit")
+        try:
+            date.fromisoformat(str(pilot["started_on"]))
+        except ValueError:
+            raise PilotsError(
+                f"{place}.started_on: 必须是日期 / must be a date, YYYY-MM-DD, not {pilot['started_on']!r}"
+            ) from None
+    return pilots
+
+
+def _complete(given: Any, fields: Sequence[str], place: str) -> None:
+    if not isinstance(given, dict):
+        raise PilotsError(f"{place}: 必须是对象 / must be an object with {', '.join(fields)}")
+    if missing := [field for field in fields if field not in given]:
+        raise PilotsError(f"{place}: 缺少 / is missing {', '.join(missing)}")
 
 
 def provision(dsn: str, pilots: Sequence[Mapping[str, Any]], keys_file: Path) -> dict[str, str]:
@@ -44,6 +84,22 @@ def provision(dsn: str, pilots: Sequence[Mapping[str, Any]], keys_file: Path) ->
         # The keys must be on disk before the database holds their digests: a digest without its key is useless.
         _keep(keys_file, keys)
     return {str(pilot["unit"]["code"]): keys[pilot["unit"]["code"]] for pilot in pilots}
+
+
+def write_nats_users(dsn: str, mqtt_url: str, target: Path) -> int:
+    """Write the accounts of a NATS server that is the platform's broker; returns how many units there are.
+
+    The platform's own user and password are those of `mqtt_url`. Raises SettingsError when it has none.
+    """
+    broker = urlsplit(mqtt_url)
+    if not broker.username or not broker.password:
+        raise SettingsError(["mqtt.url: 须含用户名与密码 / must hold a user name and a password"])
+    with connect(dsn, application="provision") as conn:
+        units = registry.mqtt_digests(conn)
+    write_units(
+        target, units, platform_password=unquote(broker.password), platform_user=unquote(broker.username)
+    )
+    return len(units)
 
 
 def new_key() -> str:

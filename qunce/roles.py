@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import structlog
@@ -47,10 +48,12 @@ def needed(settings: Settings, key: str) -> str:
 def run(settings: Settings, roles: Sequence[Role]) -> int:
     """Run the roles until SIGTERM or SIGINT, then drain; returns the exit code.
 
-    Raises SettingsError when something they need is not set. A role that fails ends the process
+    Raises SettingsError when something they need is not set, ConfigError when the connectors' file is
+    wrong. A role that fails ends the process
     (exit code 1): whoever started it starts it again.
     """
     dsn, log_url = needed(settings, "database.dsn"), needed(settings, "log.url")
+    sources = _sources(settings) if "connectors" in roles else None
     app = None
     if {"api", "dashboard"} & set(roles):
         from qunce import web
@@ -59,9 +62,26 @@ def run(settings: Settings, roles: Sequence[Role]) -> int:
     asyncio.run(found_log(log_url, settings.log.max_bytes, attempts=3))
     reporter = Reporter(dsn, f"{socket.gethostname()}/{'+'.join(roles)}")
     try:
-        return asyncio.run(_run(settings, roles, dsn, log_url, app, reporter))
+        return asyncio.run(_run(settings, roles, dsn, log_url, app, sources, reporter))
     finally:
         reporter.close()
+
+
+def _sources(settings: Settings) -> Path:
+    """The connectors' file in force. Raises ConfigError or SettingsError."""
+    from connectors.config import load_config
+    from qunce import broker
+
+    if not broker.configured(settings):
+        raise SettingsError(
+            [
+                f"没有可运行的连接器 / no connectors to run: neither mqtt.url is set ({variable('mqtt.url')})"
+                f" nor is there {settings.connectors_file}"
+            ]
+        )
+    file = broker.write_connectors(settings, settings.data_dir / "connectors" / "in-force.toml")
+    load_config(file)
+    return file
 
 
 async def found_log(url: str, max_bytes: int, *, attempts: int) -> bool:
@@ -83,7 +103,13 @@ async def found_log(url: str, max_bytes: int, *, attempts: int) -> bool:
 
 
 async def _run(
-    settings: Settings, roles: Sequence[Role], dsn: str, log_url: str, app: FastAPI | None, report: Reporter
+    settings: Settings,
+    roles: Sequence[Role],
+    dsn: str,
+    log_url: str,
+    app: FastAPI | None,
+    sources: Path | None,
+    report: Reporter,
 ) -> int:
     stop = asyncio.Event()
     _stop_on_signals(stop)
@@ -96,11 +122,10 @@ async def _run(
         from ingest import writer
 
         work["writer"] = writer.run(dsn, log_url, stop, report)
-    if "connectors" in roles:
+    if sources is not None:
         from connectors import host
 
-        state = settings.data_dir / "connectors"
-        work["connectors"] = host.run(settings.connectors_file, log_url, state, stop, report)
+        work["connectors"] = host.run(sources, log_url, settings.data_dir / "connectors", stop, report)
         work["connectors-beat"] = beat("connectors", stop, report)
     if "metrics" in roles:
         from metrics import scheduler

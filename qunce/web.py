@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import psycopg
 import uvicorn
-from fastapi import FastAPI
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, Request
 from pydantic import SecretStr
 
 from qunce.reporter import Reporter
@@ -42,23 +41,18 @@ def build(settings: Settings, roles: Sequence[Role], dsn: str, log_url: str) -> 
 
 def _pages_only() -> FastAPI:
     """A process of pages without the open interface: what is below /api is elsewhere."""
+    from ingest.api.problems import Problem, install
+
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    install(app)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         return {"pages": "ok"}
 
     @app.api_route("/api/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
-    async def elsewhere(rest: str) -> JSONResponse:
-        problem = {
-            "type": "about:blank",
-            "title": "Not found",
-            "status": 404,
-            "code": "not_found",
-            "detail": "the open interface is not served by this process",
-            "instance": f"/api/{rest}",
-        }
-        return JSONResponse(problem, 404, media_type="application/problem+json")
+    async def elsewhere(request: Request) -> None:
+        raise Problem("not_found", {"path": request.url.path, "method": request.method})
 
     return app
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from qunce import broker
 from qunce.demo.account import PROTOCOLS, account
 from qunce.demo.beats import Beats, now
 from qunce.demo.ground import Ground, Refused, choose_base, choose_ports, require_loopback, settle
@@ -199,9 +200,7 @@ class Demo:
                     nats.reload(child.process.pid)
         pull_token = self._ground.recall().get("pull_token") or _new_token()
         self._ground.remember(pull_token=pull_token)
-        write_private(
-            settings.connectors_file, connectors_toml(province, ports["simulators"], mqtt_url, pull_token)
-        )
+        write_private(settings.connectors_file, connectors_toml(province, ports["simulators"], pull_token))
         write_private(
             self._ground.credentials,
             credentials_json(province, keys, base_url(settings), mqtt_url, pull_token),
@@ -220,7 +219,7 @@ class Demo:
     ) -> tuple[float, list[str]]:
         """Wait for connectors, the first new rows of every protocol, and the pages. Raises ChildFailed."""
         self._screen.step("等待首批数据", "waiting for the first data of every protocol")
-        expected = {"platform-broker"} | {
+        expected = {broker.NAME} | {
             source["name"] for source in province["sources"] if source["protocol"] in ("opcua", "http_pull")
         }
         paths = page_paths(province)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
+
+from qunce.broker import to_toml
 
 Province = dict[str, Any]
 
@@ -16,21 +18,9 @@ def port_offsets(province: Province) -> list[int]:
     )
 
 
-def connectors_toml(province: Province, base_port: int, mqtt_url: str, pull_token: str) -> str:
-    """The connectors' file: every OPC UA server and every platform to be pulled, and the platform's broker."""
-    broker = urlsplit(mqtt_url)
-    tables: list[dict[str, object]] = [
-        {
-            "type": "mqtt",
-            "name": "platform-broker",
-            "host": broker.hostname or "127.0.0.1",
-            "port": broker.port or (8883 if broker.scheme == "mqtts" else 1883),
-            **({"username": unquote(broker.username)} if broker.username else {}),
-            **({"password": unquote(broker.password)} if broker.password else {}),
-            "tls": "verified" if broker.scheme == "mqtts" else "none",
-            "source_named_by": "unit",
-        }
-    ]
+def connectors_toml(province: Province, base_port: int, pull_token: str) -> str:
+    """The connectors' file: every OPC UA server and every platform to be pulled."""
+    tables: list[dict[str, object]] = []
     for source in province["sources"]:
         port = base_port + (source["port_offset"] or 0)
         if source["protocol"] == "opcua":
@@ -53,11 +43,7 @@ def connectors_toml(province: Province, base_port: int, mqtt_url: str, pull_toke
                     "interval_seconds": 1.0,
                 }
             )
-    # A JSON string or number is also one in TOML.
-    return "\n".join(
-        "[[connectors]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
-        for table in tables
-    )
+    return to_toml(tables)
 
 
 def credentials_json(

@@ -149,11 +149,13 @@ class Nats:
         return child
 
 
-def write_units(path: Path, units: Mapping[str, str], *, platform_password: str) -> None:
+def write_units(
+    path: Path, units: Mapping[str, str], *, platform_password: str, platform_user: str = PLATFORM_USER
+) -> None:
     """Write the users' part of the configuration: the platform, and every unit with its own branch of topics."""
     # Few rounds are enough: bcrypt is slow for guessable passwords, this one has 192 random bits.
     digest = bcrypt.hashpw(platform_password.encode(), bcrypt.gensalt(4)).decode()
-    users: list[dict[str, Any]] = [{"user": PLATFORM_USER, "password": digest}]
+    users: list[dict[str, Any]] = [{"user": platform_user, "password": digest}]
     for code, key_digest in sorted(units.items()):
         permissions = {"publish": {"allow": [f"qunce.v1.{code}.>"]}, "subscribe": {"deny": [">"]}}
         users.append({"user": code, "password": key_digest, "permissions": permissions})

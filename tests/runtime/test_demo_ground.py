@@ -94,14 +94,10 @@ def test_a_demo_listens_on_loopback_only(host: str) -> None:
 def test_the_connectors_file_is_one_that_the_connectors_read(tmp_path: Path) -> None:
     assert port_offsets(PROVINCE) == [3, 51]
     file = tmp_path / "connectors.toml"
-    file.write_text(connectors_toml(PROVINCE, 24000, "mqtt://me:p%40ss@127.0.0.1:2883", "token"))
+    file.write_text(connectors_toml(PROVINCE, 24000, "token"))
     found = {one.name: one for one in load_config(file).connectors}
-    assert set(found) == {"platform-broker", "F1", "PLATFORM"}
-    broker, factory = found["platform-broker"], found["F1"]
-    assert broker.type == "mqtt"
-    assert (broker.port, broker.source_named_by) == (2883, "unit")
-    assert broker.password is not None
-    assert broker.password.get_secret_value() == "p@ss"
+    assert set(found) == {"F1", "PLATFORM"}
+    factory = found["F1"]
     assert factory.type == "opcua"
     assert factory.url.startswith("opc.tcp://127.0.0.1:24003")
 

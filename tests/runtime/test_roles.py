@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import bcrypt
 import httpx
 import pytest
 
@@ -107,9 +108,11 @@ def test_a_role_process_reports_and_drains_on_sigterm(settings_file: Path, dsn: 
                 return set(roles) <= {name for name, word in words(dsn).items() if word.status == "ok"}
 
             assert until(well), (tmp_path / "log").read_text()
+            # `mqtt.url` alone is enough to read the platform's broker.
+            assert until(lambda: words(dsn)["platform-broker"].status == "ok"), words(dsn)
             checked = qunce("check", "--json", "--config", str(settings_file))
             answers = {one["name"]: one["ok"] for one in json.loads(checked.stdout)}
-            assert answers == {"database": True, "log": True, "mqtt": True, "http": True}
+            assert answers == dict.fromkeys(("database", "log", "mqtt", "http", "platform-broker"), True)
             assert checked.returncode == 0
             told = json.loads(qunce("status", "--json", "--config", str(settings_file)).stdout)
             assert told["well"], told
@@ -143,8 +146,8 @@ def test_check_says_what_cannot_be_reached(tmp_path: Path) -> None:
     done = qunce("check", "--json", "--config", str(file))
     assert done.returncode == 1
     assert "hush" not in done.stdout + done.stderr
-    assert {one["name"] for one in json.loads(done.stdout) if not one["ok"]} == {
-        "database", "log", "mqtt", "http", "connectors",
+    assert {one["name"]: one["ok"] for one in json.loads(done.stdout)} == {
+        "database": False, "log": False, "http": False, "mqtt": None, "connectors": None,
     }  # fmt: skip
 
 
@@ -153,6 +156,53 @@ def test_db_migrate_and_version(settings_file: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "layout" in done.stdout
     assert qunce("version").stdout.startswith("qunce ")
+
+
+def test_ordinary_failures_are_told_without_a_traceback(tmp_path: Path, dsn: str, nats_url: str) -> None:
+    away = {"database": {"dsn": f"postgresql://u:hush@127.0.0.1:{free_port()}/d"}}
+    no_log = {"database": {"dsn": dsn}, "log": {"url": f"nats://u:hush@127.0.0.1:{free_port()}"}}
+    fine = {"database": {"dsn": dsn}, "log": {"url": nats_url}}
+    pilots = tmp_path / "pilots.json"
+    pilots.write_text('{"pilots": [{"code": "P-1"}]}')
+    (tmp_path / "connectors.toml").write_text("[[connectors]]\ntype = 'carrier-pigeon'\n")
+    cases: list[tuple[dict[str, dict[str, str]], list[str], str]] = [
+        (away, ["db", "migrate"], "database.dsn"),
+        ({**away, "log": {"url": nats_url}}, ["verify"], "database.dsn"),
+        (no_log, ["verify"], "log.url"),
+        (fine, ["provision", str(pilots)], "pilots[0]: 缺少 / is missing name_zh"),
+        (fine, ["provision", str(tmp_path / "none.json")], "none.json"),
+        (fine, ["provision", "pyproject.toml"], "JSON"),
+        (fine, ["up", "--roles", "connectors"], "carrier-pigeon"),
+    ]
+    for number, (given, arguments, told) in enumerate(cases):
+        file = tmp_path / f"{number}.toml"
+        write_private(file, to_toml(Settings.model_validate({"data_dir": tmp_path, **given})))
+        done = qunce(*arguments, "--config", str(file))
+        assert done.returncode == 2, (arguments, done.stderr)
+        assert told in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "hush" not in done.stderr
+
+
+PILOT = {
+    "code": "P-1", "name_zh": "试点", "name_en": "Pilot", "cluster_code": "new-it", "region_code": "441900",
+    "stage": "piloting", "started_on": "2026-02-17",
+    "unit": {"code": "GD-ELE-01", "name_zh": "单位", "name_en": "Unit", "path": 2, "uscc": "91441900842271421P"},
+}  # fmt: skip
+
+
+def test_provision_writes_the_brokers_users(settings_file: Path, tmp_path: Path) -> None:
+    pilots, users = tmp_path / "pilots.json", tmp_path / "users.conf"
+    pilots.write_text(json.dumps({"pilots": [PILOT]}))
+    done = qunce("provision", str(pilots), "--nats-users", str(users), "--config", str(settings_file))
+    assert done.returncode == 0, done.stderr
+    keys = json.loads((tmp_path / "keys.json").read_text())
+    accounts = json.loads(users.read_text().removeprefix("accounts: "))
+    found = {user["user"]: user for user in accounts["QUNCE"]["users"]}
+    assert set(found) == {"qunce-platform", "GD-ELE-01"}
+    assert bcrypt.checkpw(keys["GD-ELE-01"].encode(), found["GD-ELE-01"]["password"].encode())
+    assert found["GD-ELE-01"]["permissions"]["publish"] == {"allow": ["qunce.v1.GD-ELE-01.>"]}
+    assert users.stat().st_mode & 0o077 == 0
 
 
 def test_pages_alone_do_not_serve_the_interface(dsn: str) -> None:
@@ -167,5 +217,7 @@ def test_pages_alone_do_not_serve_the_interface(dsn: str) -> None:
             return await client.get(path, headers={"accept": "text/html"})
 
     assert asyncio.run(ask("/healthz")).json() == {"pages": "ok"}
-    assert asyncio.run(ask("/api/v1/units")).status_code == 404
+    problem = asyncio.run(ask("/api/v1/units"))
+    assert problem.status_code == 404
+    assert problem.json()["type"] == "urn:qunce:problem:not_found"
     assert asyncio.run(ask("/")).headers["location"].startswith("/login")
