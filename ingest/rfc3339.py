@@ -57,7 +57,7 @@ def epoch_us_column(texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], list[t
     if all(map(_PLAIN.fullmatch, texts)):
         parsed = pd.to_datetime(pd.Series(texts, dtype=object), utc=True, format="ISO8601", errors="coerce")
         if not parsed.isna().any():
-            return parsed.dt.as_unit("us").astype(np.int64).to_numpy(), []
+            return np.asarray(parsed.dt.as_unit("us").astype(np.int64), np.int64), []
     ts = np.zeros(len(texts), np.int64)
     faults: list[tuple[int, str]] = []
     for i, text in enumerate(texts):

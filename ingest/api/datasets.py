@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import Annotated, Any, Literal
 
@@ -15,7 +16,7 @@ from ingest.api.measurements import ORIGINAL_KEPT_BYTES, batch_name
 from ingest.api.problems import Problem, error
 from ingest.batch import Refusal
 from ingest.datasets import DATASETS, MAX_RECORDS, check_records
-from ingest.decode import Malformed, malformed_json
+from ingest.decode import Malformed, malformed_json, too_deep
 from ingest.records import Records, encode_records
 from store import datasets
 from store.datasets import Submission
@@ -27,6 +28,7 @@ class _Body(msgspec.Struct):
     records: list[msgspec.Raw]
 
 
+_BATCH = re.compile(r"[0-9a-f]{32}")
 _BODY = msgspec.json.Decoder(_Body)
 
 
@@ -43,11 +45,11 @@ def router(gate: Gate) -> APIRouter:
     ) -> dict[str, Any]:
         """Take reported records; 200 with the verdict once applied, 202 when durable but not yet applied."""
         unit = await gate.unit(request)
-        body = await read_body(request)
-        if name not in DATASETS:
-            raise Problem("unknown_dataset", {"dataset": name, "known": ", ".join(DATASETS)})
-        batch = batch_name(unit, idempotency_key, body)
-        async with gate.room(unit, len(body)):
+        with gate.rooms.enter(unit.code) as room:
+            body = await read_body(request, room)
+            if name not in DATASETS:
+                raise Problem("unknown_dataset", {"dataset": name, "known": ", ".join(DATASETS)})
+            batch = batch_name(unit, idempotency_key, body)
             fault: Malformed | None = None
             records: list[bytes] = []
             try:
@@ -76,15 +78,20 @@ def router(gate: Gate) -> APIRouter:
         if verdict is None:
             response.status_code = 202
             return {"batch": batch, "received": len(records), "state": "durable"}
+        if name == "tag":
+            gate.forget_tags(unit)
         return _answer(batch, verdict)
 
     @routes.get("/api/v1/submissions/{batch}", tags=["datasets"])
     async def submission(batch: str, request: Request) -> dict[str, Any]:
         """The verdict on one of your submissions of dataset records."""
         unit = await gate.unit(request)
-        verdict = await gate.query(datasets.submission, batch, unit.unit_id)
+        verdict = None
+        if _BATCH.fullmatch(batch):
+            verdict = await gate.query(datasets.submission, batch, unit.unit_id)
         if verdict is None:
             raise Problem("not_found", {"path": request.url.path})
+        gate.forget_tags(unit)  # it may be one of tags that was answered 202
         return _answer(batch, verdict)
 
     return routes
@@ -98,6 +105,8 @@ def _records(body: bytes) -> list[bytes]:
         raise Malformed("wrong_shape", {"place": "$", "detail": str(wrong)}) from wrong
     except msgspec.DecodeError as malformed:
         raise malformed_json(body, malformed) from malformed
+    except RecursionError as deep:
+        raise too_deep() from deep
     if len(records) > MAX_RECORDS:
         raise Malformed("too_many_rows", {"limit": str(MAX_RECORDS), "got": str(len(records))})
     return [bytes(record) for record in records]

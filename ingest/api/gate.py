@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg
@@ -13,6 +12,7 @@ from fastapi import Request
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ingest.api.problems import Problem
+from ingest.api.rooms import Rooms
 from ingest.log import Kind, Lane, Log, LogFull, LogUnavailable
 from store import registry
 from store.database import Connection, classify
@@ -25,8 +25,6 @@ _KEY_TTL_S = 30.0
 _TAGS_TTL_S = 60.0
 _TAGS_RELOAD_S = 1.0
 _CACHED_KEYS = 10_000
-MAX_IN_FLIGHT_BYTES = 96 * 2**20
-MAX_IN_FLIGHT_OF_UNIT = 16
 
 
 class Gate:
@@ -39,8 +37,8 @@ class Gate:
         self._connecting = asyncio.Lock()
         self._keys: dict[bytes, tuple[float, Unit | None]] = {}
         self._tags: dict[str, tuple[float, UnitTags | None]] = {}
-        self._bytes_in_flight = 0
-        self._requests_of_unit: dict[str, int] = {}
+        self._tags_forgotten: dict[str, int] = {}
+        self.rooms = Rooms()
         self.rows_taken = 0
 
     async def query(
@@ -89,27 +87,20 @@ class Gate:
         age = time.monotonic() - loaded_at
         unknown = tags is None or any(name not in tags.rows for name in names)
         if age > (_TAGS_RELOAD_S if unknown else _TAGS_TTL_S):
+            forgotten = self._tags_forgotten.get(unit.code, 0)
             try:
                 tags = await self.query(registry.unit_tags, unit.code)
             except Problem:
                 return tags
-            self._tags[unit.code] = (time.monotonic(), tags)
+            # Changed while they were being read: who knows which these are. Good for this request at most.
+            if forgotten == self._tags_forgotten.get(unit.code, 0):
+                self._tags[unit.code] = (time.monotonic(), tags)
         return tags
 
-    @asynccontextmanager
-    async def room(self, unit: Unit, n_bytes: int) -> AsyncIterator[None]:
-        """Room for one request's data; no unit may take it all. Raises Problem when there is none."""
-        mine = self._requests_of_unit.get(unit.code, 0)
-        full = self._bytes_in_flight and self._bytes_in_flight + n_bytes > MAX_IN_FLIGHT_BYTES
-        if full or mine >= MAX_IN_FLIGHT_OF_UNIT:
-            raise Problem("busy", retry_after_s=1)
-        self._bytes_in_flight += n_bytes
-        self._requests_of_unit[unit.code] = mine + 1
-        try:
-            yield
-        finally:
-            self._bytes_in_flight -= n_bytes
-            self._requests_of_unit[unit.code] -= 1
+    def forget_tags(self, unit: Unit) -> None:
+        """The unit's tags have changed: read them anew when they are next needed."""
+        self._tags.pop(unit.code, None)
+        self._tags_forgotten[unit.code] = self._tags_forgotten.get(unit.code, 0) + 1
 
     async def append(self, data: bytes, *, kind: Kind, lane: Lane, unit: str, msg_id: str, rows: int) -> None:
         """Append to the log; returns when durable. Raises Problem: full or away."""

@@ -8,6 +8,7 @@ import uuid
 from dataclasses import replace
 from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from fastapi import APIRouter, Header, Request
 from fastapi.concurrency import run_in_threadpool
@@ -35,11 +36,11 @@ def router(gate: Gate) -> APIRouter:
     ) -> dict[str, Any]:
         """Take readings; answers 200 only when they are durable (docs/interface.md)."""
         unit = await gate.unit(request)
-        body = await read_body(request)
         source = f"http_push:{unit.code}"
-        received_at = time.time_ns() // 1000
-        name = batch_name(unit, idempotency_key, body)
-        async with gate.room(unit, len(body)):
+        with gate.rooms.enter(unit.code) as room:
+            body = await read_body(request, room)
+            received_at = time.time_ns() // 1000
+            name = batch_name(unit, idempotency_key, body)
             try:
                 decoded = await run_in_threadpool(
                     decode_measurements, body, unit=unit.code, source=source, received_at=received_at
@@ -48,10 +49,10 @@ def router(gate: Gate) -> APIRouter:
                 await _hold(gate, unit, source, received_at, name, body, malformed)
                 raise Problem(malformed.reason, malformed.parameters, extra={"batch": name}) from malformed
             batch = await _checked(gate, unit, decoded)
-            for i, part in enumerate(_parts(batch)):
+            for part in _parts(batch):
                 await gate.append(
-                    encode(part), kind="batch", lane=batch.mode, unit=unit.code, msg_id=f"{name}.{i}",
-                    rows=part.rows,
+                    encode(part), kind="batch", lane=batch.mode, unit=unit.code,
+                    msg_id=f"{name}.{_digest(part)}", rows=part.rows,
                 )  # fmt: skip
         errors = [error_of(refusal) for refusal in batch.refused[:ERRORS_SHOWN]]
         counts = {
@@ -92,6 +93,22 @@ async def _hold(
     refusal = Refusal("$", malformed.reason, malformed.parameters, body[:ORIGINAL_KEPT_BYTES])
     held = empty(unit.code, source, received_at, (refusal,))
     await gate.append(encode(held), kind="batch", lane="live", unit=unit.code, msg_id=f"{name}.held", rows=1)
+
+
+def _digest(part: Batch) -> str:
+    """Identity of a part's content, whenever it came and by whichever split.
+
+    What is taken and what is refused depends on the registry and the clock of the moment, and the
+    split depends on both: only the same content may be held for the same part.
+    """
+    text = None if part.text is None else part.text.tolist()
+    refused = [(r.place, r.reason, r.tag, r.ts, r.original) for r in part.refused]
+    content = hashlib.blake2b(digest_size=12)
+    content.update(msgspec.json.encode((part.tags, text, refused)))
+    for column in (part.tag_index, part.ts, part.value, part.quality):
+        content.update(b"/")
+        content.update(np.ascontiguousarray(column).tobytes())
+    return content.hexdigest()
 
 
 def _parts(batch: Batch) -> list[Batch]:

@@ -27,6 +27,9 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
     "method_not_allowed": (405, "Method not allowed", Reason(
         "{path} 不支持 {method}", "{path} does not take {method}",
         "接口清单见 /api/openapi.json", "The interface is listed at /api/openapi.json")),
+    "body_incomplete": (408, "Body did not arrive", Reason(
+        "请求体没有在限定时间内传完,本次没有接收", "the body did not arrive in time; nothing of this was taken",
+        "请检查网络后原样重发,或分批发送", "Check the network and send the same again, or send it in parts")),
     "body_too_large": (413, "Body too large", REASONS["body_too_large"]),
     "unsupported_media_type": (415, "Unsupported media type", Reason(
         "不支持 {got}", "{got} is not understood",
@@ -36,10 +39,11 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
         "同时处理的数据过多,本次没有接收", "too much is being taken at once; nothing of this was taken",
         "请在 {retry_after} 秒后原样重发", "Send the same again after {retry_after} s")),
     "log_full": (503, "Ingest log is full", Reason(
-        "接入日志已满,本次没有接收", "the ingest log is full; nothing of this was taken",
+        "接入日志已满,本次可能没有全部接收", "the ingest log is full; not all of this may have been taken",
         "请在 {retry_after} 秒后原样重发", "Send the same again after {retry_after} s")),
     "unavailable": (503, "Temporarily unavailable", Reason(
-        "平台暂时无法可靠保存,本次没有接收", "the platform cannot store durably just now; nothing of this was taken",
+        "平台暂时无法可靠保存,本次可能没有全部接收",
+        "the platform cannot store durably just now; not all of this may have been taken",
         "请在 {retry_after} 秒后原样重发", "Send the same again after {retry_after} s")),
     "bad_gzip": (400, "Broken gzip", Reason(
         "gzip 内容损坏", "the gzip content is broken", "请检查压缩后重发", "Check the compression and send again")),
@@ -126,6 +130,8 @@ def _answer(request: Request, problem: Problem) -> JSONResponse:
         **problem.extra,
     }
     headers = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
+    if status == 408:
+        headers["Connection"] = "close"  # the rest of the body is not waited for
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(body, status, headers, media_type="application/problem+json")

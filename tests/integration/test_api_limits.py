@@ -1,0 +1,192 @@
+"""What the open interface does with much, slow, odd and repeated input; over HTTP, with a real log and database."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+from ingest.api import body, create_api
+from qunce.process import free_port
+from store.database import connect
+from tests.integration.test_api import KEY, go, now, platform, register_master, registered, settled
+
+pytestmark = pytest.mark.concurrent
+__all__ = ["registered"]
+
+HEAD = (
+    "POST /api/v1/measurements HTTP/1.1\r\nHost: qunce\r\n"
+    f"Authorization: Bearer {KEY}\r\nContent-Type: application/json\r\n"
+)
+NEW_TAG = {"name": "M1.new", "equipment_code": "M1", "signal": "new", "data_type": "float", "unit": "1",
+           "interval_s": 60, "valid_from": "2026-01-01T00:00:00Z"}  # fmt: skip
+
+
+@asynccontextmanager
+async def served(registered: tuple[str, str]) -> AsyncIterator[int]:
+    """The interface on a port of its own."""
+    port = free_port()
+    app = create_api(*registered)
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, timeout_graceful_shutdown=1)
+    )
+    work = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.02)
+    try:
+        yield port
+    finally:
+        server.should_exit = True
+        await work
+
+
+def resident_mib() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def test_unfinished_bodies_do_not_fill_the_memory_and_end(
+    registered: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body, "SILENCE_S", 1.0)
+
+    async def test() -> None:
+        chunk = b" " * 2**20
+        async with served(registered) as port:
+            before = resident_mib()
+
+            async def unfinished() -> bytes:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(f"{HEAD}Content-Length: {16 * 2**20}\r\n\r\n".encode())
+                with suppress(OSError):
+                    for _ in range(15):
+                        writer.write(chunk)
+                        await writer.drain()
+                answer = await reader.read()
+                writer.close()
+                return answer
+
+            answers = asyncio.gather(*(unfinished() for _ in range(40)))
+            highest = before
+            while not answers.done():
+                highest = max(highest, resident_mib())
+                await asyncio.sleep(0.02)
+            assert highest - before < 250
+            for answer in await answers:
+                assert b" 408 " in answer.partition(b"\r\n")[0]
+                assert b'"code":"body_incomplete"' in answer
+            # And all the room is there again.
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+                good = await client.post(
+                    "/api/v1/measurements",
+                    content=b'{"records":[' + b" " * (15 * 2**20) + b"]}",
+                    headers={"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"},
+                    timeout=30,
+                )
+                assert good.status_code == 200
+
+    go(test())
+
+
+def test_who_finds_no_room_is_told_so_after_sending(
+    registered: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.api.rooms.MOST_BYTES_OF_UNIT", 4 * 2**20)
+
+    async def test() -> None:
+        async with served(registered) as port, httpx.AsyncClient(timeout=30) as client:
+            packed = gzip.compress(b'{"records":[' + b" " * (6 * 2**20) + b"]}")
+            for content, encoding in ((b" " * (6 * 2**20), "identity"), (packed, "gzip")):
+                answer = await client.post(
+                    f"http://127.0.0.1:{port}/api/v1/measurements",
+                    content=content,
+                    headers={"Authorization": f"Bearer {KEY}", "Content-Type": "application/json",
+                             "Content-Encoding": encoding},
+                )  # fmt: skip
+                assert (answer.status_code, answer.json()["code"]) == (429, "busy")
+                assert answer.headers["retry-after"] == "1"
+
+    go(test())
+
+
+def test_a_repeat_takes_what_can_be_taken_now_and_nothing_twice(registered: tuple[str, str]) -> None:
+    async def test() -> None:
+        dsn, url = registered
+        async with platform(dsn, url) as client:
+            await register_master(client)
+            at = now()
+            content = json.dumps({"records": [{"tag": "M1.produced", "ts": at, "value": 7},
+                                              {"tag": "M1.new", "ts": at, "value": 8}]})  # fmt: skip
+            headers = {"Idempotency-Key": "k1", "Content-Type": "application/json"}
+            first = (await client.post("/api/v1/measurements", content=content, headers=headers)).json()
+            assert (first["accepted"], first["quarantined"]) == (1, 1)
+            # The same again before anything has changed: no second effect.
+            assert (
+                await client.post("/api/v1/measurements", content=content, headers=headers)
+            ).json() == first
+            await client.post("/api/v1/datasets/tag", json={"records": [NEW_TAG]})
+            again = (await client.post("/api/v1/measurements", content=content, headers=headers)).json()
+            assert (again["accepted"], again["quarantined"]) == (2, 0)
+            await settled(
+                dsn,
+                lambda c: c.execute("SELECT name, value FROM measurement JOIN tag USING (tag_id) ORDER BY name")
+                .fetchall() == [("M1.new", 8.0), ("M1.produced", 7.0)],
+            )  # fmt: skip
+            with connect(dsn, application="test") as conn:
+                assert conn.execute("SELECT count(*) FROM quarantine").fetchone() == (1,)
+
+    go(test())
+
+
+def test_a_tag_can_be_used_as_soon_as_it_is_applied(registered: tuple[str, str]) -> None:
+    async def test() -> None:
+        async with platform(*registered) as client:
+            await register_master(client)
+            push = {"tags": ["M1.new"], "columns": {"tag": [0], "ts": [1], "value": [1]}}
+            refused = await client.post("/api/v1/measurements", json=push)
+            assert refused.json()["errors"][0]["reason"] == "unknown_tag"
+            applied = await client.post("/api/v1/datasets/tag", json={"records": [NEW_TAG]})
+            assert applied.json()["state"] == "applied"
+            row = {"tag": "M1.new", "ts": now(), "value": 1}
+            taken = await client.post("/api/v1/measurements", json={"records": [row]})
+            assert (taken.status_code, taken.json()["accepted"]) == (200, 1)
+
+    go(test())
+
+
+@pytest.mark.parametrize("path", ["measurements", "datasets/enterprise"])
+def test_json_nested_too_deeply_is_malformed_and_kept(registered: tuple[str, str], path: str) -> None:
+    async def test() -> None:
+        dsn, url = registered
+        async with platform(dsn, url) as client:
+            deep = b'{"records":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
+            answer = await client.post(
+                f"/api/v1/{path}", content=deep, headers={"Content-Type": "application/json"}
+            )
+            assert (answer.status_code, answer.json()["code"]) == (400, "malformed_json")
+            await settled(
+                dsn,
+                lambda c: (
+                    c.execute("SELECT reason, original FROM quarantine").fetchall()
+                    == [("malformed_json", deep)]
+                ),
+            )
+
+    go(test())
+
+
+@pytest.mark.parametrize("batch", ["%00", "x", "A" * 32, "0" * 31, "0" * 32])
+def test_a_submission_that_never_was_is_not_found(registered: tuple[str, str], batch: str) -> None:
+    async def test() -> None:
+        async with platform(*registered, with_writer=False) as client:
+            answer = await client.get(f"/api/v1/submissions/{batch}")
+            assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+    go(test())
