@@ -26,7 +26,7 @@ from store.database import connect
 from store.indicators import machine_hours
 
 PROTOCOLS = {"opcua", "mqtt", "http_push", "http_pull"}
-SPEED = 150  # an hour in 24 s
+SPEED = 120  # an hour in 30 s
 
 
 def until(what: Callable[[], bool], timeout_s: float) -> bool:
@@ -185,10 +185,22 @@ def compared(data: Path, hours: pd.DataFrame) -> pd.DataFrame:
     return together.reindex(columns=together.columns.union(["equip.availability"]))
 
 
-def settled(found: pd.DataFrame, hours: pd.DataFrame) -> bool:
-    """Whether (nearly) all of it has arrived and is computed; messages that are very late may be missing."""
-    known = (found["known_s"] >= 3599) & (found["equip.availability"].notna() | (found["pbt_s_true"] == 0))
-    return len(found) == len(hours) and bool(known.mean() > 0.9)
+PAIRS = {
+    "apt_s_true": "apt_s", "aust_s_true": "aust_s", "pbt_s_true": "pbt_s", "produced": "pq", "good": "gq",
+    "pri_good_s": "pri_gq_s", "energy_kwh_true": "energy_kwh",
+}  # fmt: skip
+
+
+def faithful(found: pd.DataFrame) -> dict[str, float]:
+    """Which share of the machine-hours is within 0.5 % of the truth, or within 0.2 percentage points of it."""
+    close = {
+        ours: (found[true] - found[ours].fillna(0)).abs() <= 0.005 * found[true].abs().clip(lower=1)
+        for true, ours in PAIRS.items()
+    }
+    busy = found["pbt_s_true"] > 0
+    points = 100 * (found["equip.availability"] - found["apt_s_true"] / found["pbt_s_true"]).abs()
+    close["equip.availability"] = (points <= 0.2) | ~busy
+    return {name: float(yes.mean()) for name, yes in close.items()}
 
 
 @pytest.mark.timeout(400)
@@ -207,31 +219,20 @@ def test_faults_and_dying_servers_do_not_change_what_a_machine_hour_comes_to(tmp
         assert until(lambda: len(set(truth(data)["hour"])) >= 3, 150), out.read_text()
         hours = truth(data)
         hours = hours[hours["hour"] < hours["hour"].max()]  # the newest is still arriving
-        assert until(lambda: settled(compared(data, hours), hours), 90), compared(data, hours)[
-            ["equipment_code", "hour", "known_s", "equip.availability"]
-        ].to_string()
-        found = compared(data, hours)
+
+        # Of the late messages one in five is minutes late by the real clock, and what it would tell of a change
+        # of state is known only from the next keep-alive: nearly all machine-hours are exact, not every one.
+        def true_enough() -> bool:
+            found = compared(data, hours)
+            return len(found) == len(hours) and min(faithful(found).values()) >= 0.95
+
+        assert until(true_enough, 120), (faithful(compared(data, hours)), compared(data, hours).to_string())
+        assert not compared(data, hours)["provisional"].any()
         assert demo.poll() is None
         demo.send_signal(signal.SIGTERM)
         assert demo.wait(60) == 0, out.read_text()
     verified(data)
     assert {"late", "duplicate", "out_of_order"} <= set(+faults_struck(data))
-
-    # Where the platform says that it knows a whole hour, that must be what happened.
-    whole = found[(found["known_s"] >= 3599) & ~found["provisional"]]
-    assert len(whole) > 0.9 * len(hours)
-    pairs = {
-        "apt_s_true": "apt_s", "aust_s_true": "aust_s", "pbt_s_true": "pbt_s", "produced": "pq", "good": "gq",
-        "pri_good_s": "pri_gq_s", "energy_kwh_true": "energy_kwh",
-    }  # fmt: skip
-    for true, ours in pairs.items():
-        off = (whole[true] - whole[ours].fillna(0)).abs()
-        close = off <= 0.005 * whole[true].abs().clip(lower=1)
-        # A change of state that is still on its way is known from the next keep-alive only.
-        assert close.mean() >= 0.97, whole.loc[~close, ["equipment_code", "hour", true, ours]].to_string()
-    possible = whole[whole["pbt_s_true"] > 0]
-    points = 100 * (possible["equip.availability"] - possible["apt_s_true"] / possible["pbt_s_true"]).abs()
-    assert (points <= 0.2).mean() >= 0.97, possible.assign(points=points)[~(points <= 0.2)].to_string()
 
 
 def test_what_is_no_demo_is_left_alone(tmp_path: Path) -> None:
