@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails
@@ -22,6 +23,10 @@ from ingest.batch import Refusal
 from store.signals import COUNTERS, ENUMERATIONS
 
 MAX_RECORDS = 5_000
+LEAST_INTERVAL_S = 0.1
+"""Slots due grow with 1 / interval: one tag must not outweigh all others of a province."""
+_EARLIEST, _END = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+_FIELD_SHOWN = 100
 
 _ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 
@@ -41,11 +46,20 @@ def _uscc(code: str) -> str:
 
 
 def _utc(moment: datetime) -> datetime:
+    if not (_EARLIEST <= moment < _END):
+        raise ValueError("must lie in the years 2000 to 2099 (UTC)")
     # The same instant in another zone is the same report, not a correction.
     return moment.astimezone(UTC)
 
 
+def _day(day: date) -> date:
+    if not (1900 <= day.year < 2100):
+        raise ValueError("must lie in the years 1900 to 2099")
+    return day
+
+
 Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+Day = Annotated[date, AfterValidator(_day)]
 Uscc = Annotated[str, AfterValidator(_uscc)]
 Region = Annotated[str, Field(pattern=r"^[0-9]{6}([0-9]{3})?$")]
 Code = Annotated[str, Field(pattern=r"^[^./+#\s]{1,64}$")]
@@ -55,8 +69,16 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 class Record(BaseModel):
     """Base of every dataset: `key` names the fields of the natural key."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     key: ClassVar[tuple[str, ...]]
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        # JSON can say what PostgreSQL's text cannot hold.
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("contains the character U+0000")
+        return value
 
 
 class Park(Record):
@@ -78,7 +100,7 @@ class Enterprise(Record):
     region_code: Region
     industry: Name | None = None
     park_code: Code | None = None
-    registered_on: date
+    registered_on: Day
     scale: Literal["large", "medium", "small", "micro"] | None = None
 
 
@@ -93,7 +115,7 @@ class Equipment(Record):
     rated_capacity_per_h: Annotated[float, Field(gt=0)] | None = None
     digital: bool
     networked: bool
-    commissioned_on: date | None = None
+    commissioned_on: Day | None = None
 
 
 class Tag(Record):
@@ -105,7 +127,7 @@ class Tag(Record):
     signal: Annotated[str, Field(pattern=r"^[^/+#\s]{1,64}$")]
     data_type: Literal["enum", "counter", "float", "int", "bool", "text"]
     unit: Annotated[str, Field(min_length=1, max_length=32)]
-    interval_s: Annotated[float, Field(gt=0, le=86_400)]
+    interval_s: Annotated[float, Field(ge=LEAST_INTERVAL_S, le=86_400)]
     valid_from: Moment
     range_min: float | None = None
     range_max: float | None = None
@@ -168,8 +190,8 @@ class Milestone(Record):
     key = ("code",)
     code: Code
     name: Name
-    planned_on: date
-    accepted_on: date | None = None
+    planned_on: Day
+    accepted_on: Day | None = None
 
 
 class ReportedIndicator(Record):
@@ -226,7 +248,8 @@ def natural_key(dataset: str, record: Mapping[str, Any]) -> str:
 
 
 def _refusal(dataset: str, index: int, error: ErrorDetails, original: bytes, model: type[Record]) -> Refusal:
-    field = ".".join(str(part) for part in error["loc"])
+    # The sender's own field names come back in it: shortened, and without what cannot be stored.
+    field = ".".join(str(part) for part in error["loc"])[:_FIELD_SHOWN].replace("\0", "\N{SYMBOL FOR NULL}")
     place = f"{dataset} records[{index}]" + (f".{field}" if field else "")
     kind = error["type"]
     if kind == "missing":

@@ -207,13 +207,13 @@ COMMENT ON COLUMN tag.range_max IS 'largest physically possible value, in unit';
 CREATE TABLE reporting_schedule (
     tag_id     integer NOT NULL REFERENCES tag (tag_id),
     valid_from timestamptz NOT NULL,
-    interval_s double precision NOT NULL CHECK (interval_s > 0),
+    interval_s double precision NOT NULL CHECK (interval_s >= 0.1),
     PRIMARY KEY (tag_id, valid_from)
 );
 COMMENT ON TABLE reporting_schedule IS 'How often a tag is due; the latest valid_from not after a time holds';
 COMMENT ON COLUMN reporting_schedule.tag_id IS 'tag';
 COMMENT ON COLUMN reporting_schedule.valid_from IS 'from when (UTC)';
-COMMENT ON COLUMN reporting_schedule.interval_s IS 'seconds between two due readings';
+COMMENT ON COLUMN reporting_schedule.interval_s IS 'seconds between two due readings, 0.1 or more';
 
 CREATE TABLE source (
     source_id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

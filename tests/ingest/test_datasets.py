@@ -46,6 +46,12 @@ def test_the_same_instant_in_another_zone_is_the_same_record() -> None:
         ({"valid_from": "2026-11-23T08:00:00"}, "valid_from", "invalid_field"),
         ({"colour": "red"}, "colour", "unknown_field"),
         ({"unit": None}, "unit", "invalid_field"),
+        ({"unit": "a\0b"}, "unit", "invalid_field"),
+        ({"colour\0": "red"}, "colour\u2400", "unknown_field"),
+        ({"valid_from": "0001-01-01T00:00:00+08:00"}, "valid_from", "invalid_field"),
+        ({"valid_from": "1999-12-31T23:59:59Z"}, "valid_from", "invalid_field"),
+        ({"valid_from": "9999-12-31T23:00:00-08:00"}, "valid_from", "invalid_field"),
+        ({"interval_s": 0.099}, "interval_s", "invalid_field"),
     ],
 )
 def test_refusals_name_the_field(change: dict[str, object], field: str, reason: str) -> None:
@@ -54,6 +60,18 @@ def test_refusals_name_the_field(change: dict[str, object], field: str, reason: 
     assert good == []
     assert (refusal.reason, refusal.original) == (reason, record)
     assert refusal.parameters["field"] == field
+
+
+def test_a_number_too_large_for_a_float_is_refused() -> None:
+    record = json.dumps({**TAG, "data_type": "float", "signal": "t", "name": "M1.t"})[:-1]
+    good, [refusal] = check_records("tag", [f'{record}, "range_max": 1e999}}'.encode()])
+    assert (good, refusal.reason, refusal.parameters["field"]) == ([], "invalid_field", "range_max")
+
+
+def test_a_day_has_a_possible_year() -> None:
+    record = {"code": "m1", "name": "x", "planned_on": "0001-01-01"}
+    _, [refusal] = check_records("milestone", [json.dumps(record).encode()])
+    assert refusal.parameters["field"] == "planned_on"
 
 
 def test_every_dataset_has_a_key_of_its_own_fields() -> None:
