@@ -10,6 +10,7 @@ from typing import Any, LiteralString, NamedTuple
 from psycopg.types.json import Jsonb
 
 from store.database import Connection
+from store.reopen import Change, reopen
 from store.times import moment
 
 # One statement a dataset: %(records)s is a JSON array of validated records, %(unit)s the owner.
@@ -111,19 +112,6 @@ _KNOWN: Mapping[str, LiteralString] = MappingProxyType(
     }
 )
 
-# Calendar and orders change what past hours mean; future hours are marked by their own rows.
-_MARK_DIRTY: LiteralString = """
-    INSERT INTO dirty_hour (equipment_id, hour)
-    SELECT DISTINCT q.equipment_id, hour
-    FROM jsonb_to_recordset(%(records)s) AS r (equipment_code text, start timestamptz, "end" timestamptz)
-    JOIN equipment q ON q.unit_id = %(unit)s AND q.code = r.equipment_code
-    CROSS JOIN LATERAL generate_series(date_trunc('hour', r.start),
-        least(coalesce(r."end", now()), now()), interval '1 hour') AS hour
-    WHERE EXISTS (SELECT FROM equipment_hour h WHERE h.equipment_id = q.equipment_id AND h.hour = hour.hour)
-    -- being computed for the first time just now, from the calendar before
-    OR EXISTS (SELECT FROM dirty_hour d WHERE d.equipment_id = q.equipment_id AND d.hour = hour.hour)
-    ON CONFLICT (equipment_id, hour) DO UPDATE SET marked_at = clock_timestamp()"""
-
 
 class Problem(NamedTuple):
     """A record that cannot be applied: its row, the field, a code of store.reasons, its parameters."""
@@ -199,6 +187,7 @@ def apply(
         )
     }
     revisions: list[tuple[str, int, dict[str, Any]]] = []
+    changes: list[Change] = []
     duplicates = corrections = 0
     for key, record in zip(keys, records, strict=True):
         revision, present = before.get(key, (0, None))
@@ -208,6 +197,7 @@ def apply(
         corrections += revision > 0
         before[key] = (revision + 1, record)
         revisions.append((key, revision + 1, record))
+        changes.append((present, record))
     if revisions:
         with (
             conn.cursor() as cursor,
@@ -223,8 +213,7 @@ def apply(
         present_state = {key: record for key, _, record in revisions}
         parameters = {"unit": unit_id, "records": Jsonb(list(present_state.values()))}
         conn.execute(_UPSERT[dataset], parameters)
-        if dataset in ("shift_calendar", "production_order"):
-            conn.execute(_MARK_DIRTY, parameters)
+        reopen(conn, unit_id, dataset, changes)
     return len(revisions), duplicates, corrections
 
 
