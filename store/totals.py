@@ -44,24 +44,3 @@ def latency_counts(conn: Connection, since: datetime) -> dict[int, int]:
         (since,),
     )
     return dict(rows.fetchall())
-
-
-def latency_quantile_s(counts: dict[int, int], quantile: float = 0.95) -> float | None:
-    """Seconds from source time to stored that this share does not exceed; None without readings.
-
-    Interpolated within the histogram's bucket (10 % wide).
-    """
-    from store.accounts import (  # brings pandas, which a quick start can do without
-        BUCKET_BASE_S,
-        BUCKET_GROWTH,
-    )
-
-    wanted = quantile * sum(counts.values())
-    passed = 0
-    for bucket, n in sorted(counts.items()):
-        if n > 0 and passed + n >= wanted:
-            low = BUCKET_BASE_S * BUCKET_GROWTH**bucket if bucket > 0 else 0.0
-            high = BUCKET_BASE_S * BUCKET_GROWTH ** (bucket + 1)
-            return float(low + (high - low) * (wanted - passed) / n)
-        passed += n
-    return None

@@ -8,10 +8,7 @@ import numpy as np
 import pandas as pd
 
 from metrics.formulas.terms import Floats, Terms, column, reasons
-
-BUCKET_BASE_S = 0.010
-BUCKET_RATIO = 1.1
-"""Bucket b of latency_bucket covers [BASE · RATIO^b, BASE · RATIO^(b+1)) s; 0 holds all below, too."""
+from store.latency import quantile_s
 
 
 class Rate(NamedTuple):
@@ -49,25 +46,20 @@ def effective_rate_v1(transmission: Rate, validity: Rate) -> Rate:
 
 
 def latency_p95_v1(histogram: pd.DataFrame) -> pd.DataFrame:
-    """95th percentile (s) of each group of a histogram, interpolated geometrically within its bucket.
+    """95th percentile (s) of each group of a histogram of store.latency.
 
     Columns `group` (int, dense from 0), `bucket` (int), `n` (count). Returns one row a group present,
-    `group`, `value` (s), `n` (rows counted). Bucket 0 is taken from 0 s on, linearly.
+    `group`, `value` (s), `n` (rows counted).
     """
+    buckets: dict[int, dict[int, int]] = {}
     counts = histogram.groupby(["group", "bucket"], as_index=False)["n"].sum()
-    counts["below"] = counts.groupby("group")["n"].cumsum()
-    total = counts.groupby("group")["n"].transform("sum")
-    rank = 0.95 * total
-    first = counts[counts["below"] >= rank].drop_duplicates("group").copy()
-    first["total"] = total[first.index]
-    share = (0.95 * first["total"] - (first["below"] - first["n"])) / first["n"]
-    bucket = first["bucket"].to_numpy(np.float64)
-    upper = BUCKET_BASE_S * BUCKET_RATIO ** (bucket + share.to_numpy(np.float64))
-    linear = BUCKET_BASE_S * BUCKET_RATIO * share.to_numpy(np.float64)
+    for group, bucket, n in zip(counts["group"], counts["bucket"], counts["n"], strict=True):
+        if n > 0:
+            buckets.setdefault(int(group), {})[int(bucket)] = int(n)
     return pd.DataFrame(
         {
-            "group": first["group"].to_numpy(),
-            "value": np.where(bucket == 0, linear, upper),
-            "n": first["total"].to_numpy(),
+            "group": np.array(list(buckets), np.int64),
+            "value": np.array([quantile_s(b) for b in buckets.values()], np.float64),
+            "n": np.array([sum(b.values()) for b in buckets.values()], np.int64),
         }
     )

@@ -8,7 +8,8 @@ from typing import Any
 from qunce.demo.pages import statuses
 from qunce.settings import Settings
 from store.database import connect
-from store.totals import by_protocol, indicator_counts, latency_counts, latency_quantile_s
+from store.latency import quantile_s
+from store.totals import by_protocol, indicator_counts, latency_counts
 
 PROTOCOLS = ("opcua", "mqtt", "http_push", "http_pull")
 
@@ -30,7 +31,7 @@ def account(
         totals = {total.protocol: total for total in by_protocol(conn)}
         counts = latency_counts(conn, since)
         indicators = indicator_counts(conn)
-    latency = latency_quantile_s({bucket: n - before.get(bucket, 0) for bucket, n in counts.items()})
+    latency = quantile_s({bucket: n - before.get(bucket, 0) for bucket, n in counts.items()})
     return {
         "ready_seconds": round(ready_s, 2),
         "points": {name: totals[name].stored if name in totals else 0 for name in PROTOCOLS},
