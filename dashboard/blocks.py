@@ -165,7 +165,7 @@ def _said(language: Language, name: str, value: str | float) -> str:
     if isinstance(value, str):
         if name == "component":
             return text_or(language, f"component.{value}", value)
-        return value
+        return short_name(language, value) if name == "indicator" else value
     if name.endswith("_s"):
         return duration(language, value)
     if name in ("share", "rate", "target"):

@@ -23,6 +23,7 @@ from store.database import Connection, connect
 from store.status import Component, components
 from supervision.problems import (
     ComponentFact,
+    DayFact,
     Facts,
     MilestoneFact,
     SourceFact,
@@ -41,6 +42,10 @@ INTEREST_S = 60.0
 SERIES_EVERY_S = 20.0
 REFUSALS = 200
 COUNTED = 20_000
+MASTER_DATA_DAYS = timedelta(days=7)
+MASTER_DATA_LEAST_S = 7200.0
+MASTER_DATA_MOST = 100
+MASTER_DATA_EVERY_S = 60.0
 
 
 @dataclass(slots=True)
@@ -157,7 +162,8 @@ class Board:
         by_source = _indexed(overview.figures(conn, "source", sources, SOURCE_CODES, PERIODS))
         milestones = tuple(overview.milestones(conn))
         parts = tuple(components(conn))
-        facts = _facts(pilots, _indexed(rates), supplies, by_source, milestones, parts)
+        over = self._every("over", MASTER_DATA_EVERY_S, lambda: self._days_over(conn, now))
+        facts = _facts(pilots, _indexed(rates), supplies, by_source, over, milestones, parts)
         problems = open_problems(
             facts, now, thresholds=self._thresholds, open_before=self._open, zone=self._zone
         )
@@ -176,6 +182,16 @@ class Board:
             components=parts,
             problems=problems,
             clusters=self._clusters(conn, pilots, now),
+        )
+
+    def _days_over(self, conn: Connection, now: datetime) -> tuple[supply.DayOver, ...]:
+        limits = {
+            "equip.effectiveness": self._thresholds.effectiveness_off,
+            "equip.availability": self._thresholds.availability_on,
+        }
+        since = now - MASTER_DATA_DAYS
+        return tuple(
+            supply.days_over(conn, limits, since, least_s=MASTER_DATA_LEAST_S, most=MASTER_DATA_MOST)
         )
 
     def _clusters(
@@ -224,6 +240,7 @@ def _facts(
     hourly_rates: Figures,
     supplies: Sequence[supply.Supply],
     by_source: Figures,
+    over: Sequence[supply.DayOver],
     milestones: Sequence[overview.Milestone],
     parts: Sequence[Component],
 ) -> Facts:
@@ -248,8 +265,9 @@ def _facts(
         for p in pilots
         if (f := hourly_rates.get((p.pilot_id, "dq.transmission_rate", "hour"))) is not None
     ]
+    days = [DayFact(d.unit_code, d.equipment_code, d.indicator, d.value, d.since, d.days) for d in over]
     due = [
         MilestoneFact(m.unit_code, m.code, m.name, m.planned_on) for m in milestones if m.accepted_on is None
     ]
     told = [ComponentFact(c.component, c.instance, c.status, c.beat_at) for c in parts]
-    return Facts(tuple(sources), tuple(rates), tuple(due), tuple(told))
+    return Facts(tuple(sources), tuple(rates), tuple(days), tuple(due), tuple(told))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -56,6 +57,19 @@ class Refusal(NamedTuple):
     received_at: datetime
 
 
+class DayOver(NamedTuple):
+    """A machine with days on which an indicator was above its limit: the worst `value` (fraction of 1),
+    start of the first such day (UTC), how many `days`.
+    """
+
+    unit_code: str
+    equipment_code: str
+    indicator: str
+    since: datetime
+    value: float
+    days: int
+
+
 def supplies(conn: Connection) -> list[Supply]:
     """Every source with its ledger, by unit and key."""
     rows = conn.execute(
@@ -75,6 +89,33 @@ def supplies(conn: Connection) -> list[Supply]:
         " ORDER BY u.code, s.key"
     )
     return [Supply(*row) for row in rows]
+
+
+def days_over(
+    conn: Connection, limits: Mapping[str, float], since: datetime, *, least_s: float, most: int
+) -> list[DayOver]:
+    """Machines with days from `since` on whose indicator is above its limit (code → fraction of 1), worst first.
+
+    Only days with at least `least_s` seconds in the denominator count, as little time says little; at
+    most `most` rows.
+    """
+    rows = conn.execute(
+        "SELECT u.code, q.code, w.code, w.first, w.value, w.days FROM ("
+        "  SELECT v.entity_id, v.code, min(v.period_start) AS first, max(v.value) AS value,"
+        "   count(*)::int AS days"
+        "  FROM indicator_value v JOIN unnest(%(codes)s::text[], %(limits)s::float8[]) l (code, most)"
+        "   ON l.code = v.code AND v.value > l.most"
+        "  WHERE v.period = 'day' AND v.period_start >= %(since)s AND v.level = 'equipment'"
+        "   AND v.superseded_at IS NULL AND v.denominator >= %(least)s"
+        "  GROUP BY v.entity_id, v.code) w"
+        " JOIN equipment q ON q.equipment_id = w.entity_id JOIN lead_unit u USING (unit_id)"
+        " ORDER BY w.value DESC, u.code, q.code, w.code LIMIT %(most)s",
+        {
+            "codes": list(limits), "limits": list(limits.values()), "since": since, "least": least_s,
+            "most": most,
+        },
+    )  # fmt: skip
+    return [DayOver(*row) for row in rows]
 
 
 def refusals(conn: Connection, limit: int) -> list[Refusal]:

@@ -22,6 +22,7 @@ Kind = Literal[
     "quarantine_surge",
     "clock_ahead",
     "low_transmission",
+    "master_data",
     "milestone_overdue",
     "component_down",
 ]
@@ -53,6 +54,15 @@ class Thresholds(BaseModel):
     transmission_on: float = Field(0.90, gt=0, lt=1, description="transmission rate is low below this share")
     transmission_off: float = Field(0.93, gt=0, lt=1, description="and good again above this share")
     transmission_bad: float = Field(0.60, gt=0, lt=1, description="below this share it is severe")
+    effectiveness_on: float = Field(
+        1.02,
+        ge=1,
+        description="master data are doubted when a machine's effectiveness of a day is above this",
+    )
+    effectiveness_off: float = Field(1.01, ge=1, description="and trusted again below this")
+    availability_on: float = Field(
+        1.000001, ge=1, description="or when its availability is: it produced outside its planned time"
+    )
     milestone_bad_days: int = Field(30, ge=1, description="a milestone this many days overdue is severe")
     replaced_s: float = Field(
         600, gt=0, description="a silent process is forgotten after this, if another took over"
@@ -89,6 +99,18 @@ class TransmissionFact:
     pilot_code: str
     rate: float | None
     since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DayFact:
+    """A machine's worst recent day by an indicator (fraction of 1), and since when and on how many days it is high."""
+
+    unit_code: str
+    equipment_code: str
+    indicator: str
+    value: float
+    since: datetime
+    days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +153,7 @@ class Facts:
 
     sources: tuple[SourceFact, ...] = ()
     transmissions: tuple[TransmissionFact, ...] = ()
+    days: tuple[DayFact, ...] = ()
     milestones: tuple[MilestoneFact, ...] = ()
     components: tuple[ComponentFact, ...] = ()
 
@@ -153,6 +176,8 @@ def open_problems(
         found += _of_source(source, now, limits, open_before)
     for transmission in facts.transmissions:
         found += _of_transmission(transmission, limits, open_before)
+    for day in facts.days:
+        found += _of_day(day, limits, open_before)
     for milestone in facts.milestones:
         found += _of_milestone(milestone, now, limits, zone)
     for component in facts.components:
@@ -229,6 +254,23 @@ def _of_transmission(
         yield _problem(
             "low_transmission", fact.pilot_code, severity, fact.since, fact.unit_code,
             {"rate": fact.rate, "target": limits.transmission_on},
+        )  # fmt: skip
+
+
+def _of_day(fact: DayFact, limits: Thresholds, open_before: Collection[str]) -> Iterable[Problem]:
+    """More than all of the time: the planned run time per item, or the calendar, cannot be right."""
+    subject = f"{fact.unit_code}/{fact.equipment_code}/{fact.indicator}"
+    on, off = {
+        "equip.effectiveness": (limits.effectiveness_on, limits.effectiveness_off),
+        "equip.availability": (limits.availability_on, limits.availability_on),
+    }[fact.indicator]
+    if fact.value > (off if f"master_data:{subject}" in open_before else on):
+        yield _problem(
+            "master_data", subject, "warn", fact.since, fact.unit_code,
+            {
+                "equipment": fact.equipment_code, "indicator": fact.indicator, "share": fact.value,
+                "days": fact.days,
+            },
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from supervision.problems import (
     ComponentFact,
+    DayFact,
     Facts,
     MilestoneFact,
     SourceFact,
@@ -101,6 +102,34 @@ def test_transmission_does_not_flap() -> None:
     facts = Facts(transmissions=(TransmissionFact("U", "P", 0.92, NOW),))
     assert kinds(facts) == []
     assert kinds(facts, open_before={"low_transmission:P"}) == [("low_transmission", "warn")]
+
+
+@pytest.mark.parametrize(
+    ("indicator", "value", "expected"),
+    [
+        ("equip.effectiveness", 1.0, []),
+        ("equip.effectiveness", 1.02, []),
+        ("equip.effectiveness", 1.03, [("master_data", "warn")]),
+        ("equip.availability", 1.0, []),
+        ("equip.availability", 1.001, [("master_data", "warn")]),
+    ],
+)
+def test_more_than_all_of_the_time_is_doubtful_master_data(
+    indicator: str, value: float, expected: list[tuple[str, str]]
+) -> None:
+    facts = Facts(days=(DayFact("U", "M1", indicator, value, NOW, 2),))
+    assert kinds(facts) == expected
+
+
+def test_doubtful_master_data_name_machine_and_value_and_do_not_flap() -> None:
+    [problem] = open_problems(Facts(days=(DayFact("U", "M1", "equip.effectiveness", 1.3, NOW, 2),)), NOW)
+    assert (problem.unit_code, problem.since) == ("U", NOW)
+    assert dict(problem.evidence) == {
+        "equipment": "M1", "indicator": "equip.effectiveness", "share": 1.3, "days": 2,
+    }  # fmt: skip
+    near = Facts(days=(DayFact("U", "M1", "equip.effectiveness", 1.015, NOW, 1),))
+    assert kinds(near) == []
+    assert kinds(near, open_before={problem.key}) == [("master_data", "warn")]
 
 
 def test_milestone_is_overdue_from_the_day_after_in_local_time() -> None:
