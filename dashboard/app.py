@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from dashboard import doors, ids, live
 from dashboard.board import Board
 from dashboard.health import health
-from dashboard.login import OPEN, Login, Sessions, Wall
+from dashboard.login import OPEN, Login, Sessions, Wall, protections
 from dashboard.markup import SLOT
 from dashboard.pages import View, pages
 from dashboard.shell import INDEX, banner, frame, navigation, page_for
@@ -80,7 +80,8 @@ def attach(
     for page in pages():
         page.register(app, board.current, board.want)
     # Added last, so it stands outermost: nothing of Dash runs without a session.
-    api.add_middleware(Wall, sessions=sessions, open_paths=open_paths)
+    headers = protections(app.csp_hashes())
+    api.add_middleware(Wall, sessions=sessions, open_paths=open_paths, headers=headers)
     return app
 
 

@@ -68,6 +68,7 @@ def add_routes(api: FastAPI, sessions: Sessions) -> None:
 
     for path, handler, method in (
         ("/login", show_login, "GET"),
+        ("/login", show_login, "HEAD"),
         ("/login", log_in, "POST"),
         ("/login/end", log_out, "POST"),
         ("/language/{code}", choose_language, "GET"),

@@ -7,7 +7,7 @@ import hmac
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import quote, urlparse
@@ -20,6 +20,32 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 SESSION_COOKIE = "qunce_session"
 OPEN = ("/api/", "/healthz", "/login", "/language/", "/assets/open/")
 """Paths for everybody: the open interface has its own keys; a name that ends in / opens what is below it."""
+
+
+def protections(script_hashes: Sequence[str] = ()) -> tuple[tuple[bytes, bytes], ...]:
+    """Headers that every answer carries: nothing foreign is loaded, nobody frames the pages.
+
+    `script_hashes`: CSP sources of the pages' own inline scripts. Inline styles stay allowed: the
+    charts write theirs into the document.
+    """
+    policy = {
+        "default-src": "'self'",
+        "script-src": " ".join(("'self'", *script_hashes)),
+        "style-src": "'self' 'unsafe-inline'",
+        "img-src": "'self' data: blob:",
+        "font-src": "'self' data:",
+        "object-src": "'none'",
+        "base-uri": "'none'",
+        "form-action": "'self'",
+        "frame-ancestors": "'none'",
+    }
+    return (
+        (b"content-security-policy", "; ".join(f"{k} {v}" for k, v in policy.items()).encode()),
+        (b"x-frame-options", b"DENY"),
+        (b"x-content-type-options", b"nosniff"),
+        # Choosing a language goes back to where one was, so our own pages must still tell.
+        (b"referrer-policy", b"same-origin"),
+    )
 
 
 class Login(BaseModel):
@@ -136,18 +162,27 @@ def local_path(path: str | None) -> str:
 class Wall:
     """ASGI middleware: without a session nothing behind it answers, be it page, callback or websocket."""
 
-    def __init__(self, app: ASGIApp, sessions: Sessions, open_paths: tuple[str, ...] = OPEN) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        sessions: Sessions,
+        open_paths: tuple[str, ...] = OPEN,
+        headers: Sequence[tuple[bytes, bytes]] | None = None,
+    ) -> None:
         self._app = app
         self._sessions = sessions
         self._open = open_paths
+        self._headers = protections() if headers is None else headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let through what is open or has a session; refuse the rest."""
+        if scope["type"] == "http":
+            send = _with_headers(send, self._headers)
         if scope["type"] not in ("http", "websocket") or self._is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
         if self._sessions.user(cookie_of(scope, SESSION_COOKIE)) is not None and self._may_connect(scope):
-            await self._app(scope, receive, _private(send))
+            await self._app(scope, receive, _with_headers(send, _PRIVATE))
             return
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 4401, "reason": "login"})
@@ -165,18 +200,23 @@ class Wall:
 
     def _refusal(self, scope: Scope) -> ASGIApp:
         accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
-        if scope["method"] == "GET" and "text/html" in accept:
+        if scope["method"] in ("GET", "HEAD") and "text/html" in accept:
             return RedirectResponse(f"/login?next={quote(scope['path'])}", status_code=303)
         problem = {"type": "about:blank", "title": "Unauthorized", "status": 401, "code": "login_required"}
         return JSONResponse(problem, status_code=401, media_type="application/problem+json")
 
 
-def _private(send: Send) -> Send:
+_PRIVATE = ((b"cache-control", b"private, no-store"),)
+
+
+def _with_headers(send: Send, extra: Sequence[tuple[bytes, bytes]]) -> Send:
+    """Adds headers that the answer does not have."""
+
     async def sending(message: Any) -> None:
         if message["type"] == "http.response.start":
             headers = message.setdefault("headers", [])
-            if not any(key.lower() == b"cache-control" for key, _ in headers):
-                headers.append((b"cache-control", b"private, no-store"))
+            given = {key.lower() for key, _ in headers}
+            headers.extend((key, value) for key, value in extra if key not in given)
         await send(message)
 
     return sending

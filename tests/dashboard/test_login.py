@@ -240,3 +240,25 @@ def test_unknown_api_paths_stay_404(client: Browser) -> None:
 def test_short_secrets_are_refused() -> None:
     with pytest.raises(ValueError, match="signing_key"):
         Login(user="a", password=SecretStr("correct horse"), signing_key=SecretStr("short"))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/login", 200), ("HEAD", "/login", 200), ("POST", "/login", 401), ("GET", "/nowhere", 401),
+     ("GET", "/api/v1/none", 404), ("GET", "/", 200), ("GET", "/_dash-layout", 200)],
+)  # fmt: skip
+def test_every_answer_is_protected(client: Browser, method: str, path: str, status: int) -> None:
+    if status == 200:
+        log_in(client)
+    answer = client.request(method, path)
+    assert answer.status_code == status
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+    assert policy["frame-ancestors"] == policy["object-src"] == "'none'"
+    assert "unsafe" not in policy["script-src"]
+
+
+def test_head_is_led_to_the_login_too(client: Browser) -> None:
+    answer = client.request("HEAD", "/supply", headers=HTML)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=/supply")
