@@ -45,11 +45,7 @@ class Room:
         """Hold at least `n_bytes` from now on, before they are in memory. Raises Problem when there is no room."""
         rooms, more = self._rooms, n_bytes - self._bytes
         mine = rooms.bytes_of_unit.get(self._unit, 0)
-        if (
-            self._crowded
-            or mine + more > MOST_BYTES_OF_UNIT
-            or rooms.held_bytes + more > MOST_BYTES
-        ):
+        if self._crowded or mine + more > MOST_BYTES_OF_UNIT or rooms.held_bytes + more > MOST_BYTES:
             raise Problem("busy", retry_after_s=1)
         if more > 0:
             self._grow(more)
