@@ -107,6 +107,8 @@ class Board:
         if self._thread is not None:
             self._thread.join(timeout=10)
             self._thread = None
+        else:
+            self._close()
 
     def _run(self) -> None:
         while not self._ending:
@@ -114,6 +116,9 @@ class Board:
             self._wake.clear()
             self.renew()
             self._wake.wait(max(0.1, self._period_s - (time.monotonic() - began)))
+        self._close()
+
+    def _close(self) -> None:
         if self._conn is not None:
             self._conn.close()
             self._conn = None

@@ -61,7 +61,9 @@ class Thresholds(BaseModel):
     )
     effectiveness_off: float = Field(1.01, ge=1, description="and trusted again below this")
     availability_on: float = Field(
-        1.000001, ge=1, description="or when its availability is: it produced outside its planned time"
+        1.0005,
+        ge=1,
+        description="or when its availability is (100.0 % as shown): it produced outside its planned time",
     )
     milestone_bad_days: int = Field(30, ge=1, description="a milestone this many days overdue is severe")
     replaced_s: float = Field(

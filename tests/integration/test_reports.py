@@ -12,6 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from dashboard.blocks import problem_list
+from dashboard.board import Board
 from ingest.datasets import check_records
 from ingest.log import Entry, partition_of
 from ingest.records import Records, encode_records
@@ -206,7 +208,7 @@ def test_the_table_refuses_an_interval_that_would_drown_all_others(
         conn.execute("UPDATE reporting_schedule SET interval_s = 0.01")
 
 
-def test_machines_whose_day_is_more_than_full(report: Reporting, conn: Connection) -> None:
+def test_machines_whose_day_is_more_than_full_are_told(report: Reporting, conn: Connection, dsn: str) -> None:
     insert = (
         "INSERT INTO indicator_value (code, formula_version, level, entity_id, period, period_start, value,"
         " numerator, denominator, n_inputs, provenance, provisional, computed_at, superseded_at)"
@@ -217,7 +219,7 @@ def test_machines_whose_day_is_more_than_full(report: Reporting, conn: Connectio
     for code, start, value, denominator, superseded, machine in (
         ("equip.effectiveness", MIDNIGHT, 1.5, 9000, None, "M1"),
         ("equip.effectiveness", MIDNIGHT + day, 1.3, 9000, None, "M1"),
-        ("equip.effectiveness", MIDNIGHT - day, 9.0, 9000, None, "M1"),  # too long ago
+        ("equip.effectiveness", MIDNIGHT - 10 * day, 9.0, 9000, None, "M1"),  # too long ago
         ("equip.effectiveness", MIDNIGHT, 9.0, 60, None, "M2"),  # too little time
         ("equip.availability", MIDNIGHT, 9.0, 9000, NOW, "M2"),  # has been put right
         ("equip.availability", MIDNIGHT, 1.0, 9000, None, "M2"),
@@ -227,3 +229,14 @@ def test_machines_whose_day_is_more_than_full(report: Reporting, conn: Connectio
     limits = {"equip.effectiveness": 1.02, "equip.availability": 1.0}
     found = supply.days_over(conn, limits, MIDNIGHT, least_s=7200, most=10)
     assert found == [supply.DayOver(UNIT, "M1", "equip.effectiveness", MIDNIGHT, 1.5, 2)]
+
+    conn.commit()
+    board = Board(dsn)
+    board.renew()
+    board.stop()
+    picture = board.current().picture
+    assert picture is not None
+    [problem] = [p for p in picture.problems if p.kind == "master_data"]
+    assert (problem.unit_code, problem.evidence["equipment"], problem.evidence["share"]) == (UNIT, "M1", 1.5)
+    assert "M1 日性能率(有效性)达 150.0%" in str(problem_list("zh", [problem], {}, {}))
+    assert "M1: Effectiveness (performance) 150.0%" in str(problem_list("en", [problem], {}, {}))
