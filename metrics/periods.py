@@ -41,4 +41,3 @@ def end_of(period: str, start: Any) -> Ints:
         return starts + DAY_US
     months = (starts + OFFSET_US).astype("datetime64[us]").astype("datetime64[M]") + 1
     return months.astype("datetime64[us]").astype(np.int64) - OFFSET_US
-

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from store.database import Connection, only
+from store.latency import BUCKET_BASE_S, BUCKET_GROWTH
 from store.measurements import CORRECTION, DUPLICATE, Verdicts
 from store.quarantine import Refused
 from store.rows import Rows
@@ -19,8 +20,6 @@ TIMELY_US = 60_000_000
 """A live reading is timely when it arrives within 60 s of its source time (dq.timeliness)."""
 ARRIVAL_SLOT_US = 10_000_000
 LATENCY_SLOT_US = 300_000_000
-BUCKET_BASE_S = 0.01
-BUCKET_GROWTH = 1.1
 ARRIVAL_KEPT = timedelta(days=2)
 LATENCY_KEPT = timedelta(days=400)
 STATUS_KEPT = timedelta(days=7)
