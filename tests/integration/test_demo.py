@@ -216,7 +216,7 @@ def test_faults_and_dying_servers_do_not_change_what_a_machine_hour_comes_to(tmp
             entry = children(data)[name]
             assert started_at(entry["pid"]) == entry["started"]
             os.kill(entry["pid"], signal.SIGKILL)
-        assert until(lambda: len(set(truth(data)["hour"])) >= 3, 150), out.read_text()
+        assert until(lambda: len(set(truth(data)["hour"])) >= 2, 150), out.read_text()
         hours = truth(data)
         hours = hours[hours["hour"] < hours["hour"].max()]  # the newest is still arriving
 
