@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -167,13 +167,3 @@ def mqtt_digests(conn: Connection) -> dict[str, str]:
         " WHERE k.revoked_at IS NULL ORDER BY u.code, k.key_id DESC"
     )
     return dict(rows.fetchall())
-
-
-def key_issued_at(conn: Connection, unit_code: str) -> datetime | None:
-    """When the unit's newest valid key was issued (UTC); None when it has none."""
-    row = conn.execute(
-        "SELECT max(k.created_at) FROM api_key k JOIN lead_unit u USING (unit_id)"
-        " WHERE u.code = %s AND k.revoked_at IS NULL",
-        (unit_code,),
-    ).fetchone()
-    return row[0] if row else None
