@@ -136,7 +136,10 @@ def limit(conn: Connection, batches: list[Rows]) -> float:
 
 def writer(storing: Storing, batches: list[Batch]) -> float:
     """Rows/s of the writer."""
-    entries = [Entry("batch", UNIT, 0, i, str(i), len(b), encode(b)) for i, b in enumerate(batches, 1)]
+    entries = [
+        Entry("batch", UNIT, f"http_push:{UNIT}", 0, i, str(i), len(b), encode(b))
+        for i, b in enumerate(batches, 1)
+    ]
     begun = time.perf_counter()
     for entry in entries:
         storing.store([entry], "bench", "backfill", {0: entry.sequence})

@@ -42,8 +42,9 @@ class LogSink:
         while True:
             try:
                 await self._log.append(
-                    data, kind="batch", lane=part.mode, unit=part.unit, msg_id=identity, rows=part.rows
-                )
+                    data, kind="batch", lane=part.mode, unit=part.unit, source=part.source,
+                    msg_id=identity, rows=part.rows,
+                )  # fmt: skip
             except LogUnavailable as error:
                 self._journal.count("log_waits")
                 self._journal.raised("log", True, "log does not take batches", error=str(error))

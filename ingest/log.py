@@ -13,7 +13,8 @@ import contextlib
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
+from urllib.parse import quote, unquote
 
 import nats.errors
 from nats.aio.client import Client
@@ -36,7 +37,7 @@ DUPLICATE_WINDOW_S = 2 * 3600.0
 MAX_MESSAGE_BYTES = 2 * 2**20
 DEFAULT_MAX_BYTES = 8 * 2**30
 
-Kind = Literal["batch", "records"]
+Kind = Literal["batch", "records", "canary"]
 Lane = Literal["live", "backfill"]
 LANES: tuple[Lane, ...] = ("live", "backfill")
 
@@ -44,6 +45,7 @@ _CONNECT_WITHIN_S = 5.0
 _TIMEOUT_S = 10.0
 _PREFIX = "qunce-ingest"
 _ROWS = "Qunce-Rows"
+_SOURCE = "Qunce-Source"
 _STREAM_FULL = frozenset(
     {10023, 10047, 10077}
 )  # insufficient resources; store failed; maximum bytes exceeded
@@ -63,11 +65,24 @@ class Entry:
 
     kind: Kind
     unit: str
+    source: str
     partition: int
     sequence: int
     msg_id: str
     rows: int
     data: bytes
+
+
+class Waiting(NamedTuple):
+    """One message of the log without its content: what it takes to account for it."""
+
+    lane: Lane
+    unit: str
+    source: str
+    kind: Kind
+    sequence: int
+    rows: int
+    n_bytes: int
 
 
 def partition_of(unit: str) -> int:
@@ -107,14 +122,16 @@ class Log:
             raise LogUnavailable(str(error) or f"no answer from the log: {type(error).__name__}") from error
         return cls(client, stream, identity)
 
-    async def append(self, data: bytes, *, kind: Kind, lane: Lane, unit: str, msg_id: str, rows: int) -> int:
+    async def append(
+        self, data: bytes, *, kind: Kind, lane: Lane, unit: str, source: str, msg_id: str, rows: int
+    ) -> int:
         """Append one message; returns its sequence once it is durable on the log's disk.
 
-        The same `msg_id` again within two hours is not appended twice (the first sequence is
+        `source` and `rows` travel outside of the data, so that what waits can be counted unread. The same `msg_id` again within two hours is not appended twice (the first sequence is
         returned). Raises LogFull or LogUnavailable; then nothing may be acknowledged.
         """
         subject = f"{_PREFIX}.{lane}.{partition_of(unit)}.{unit}.{kind}"
-        headers = {"Nats-Msg-Id": f"{unit}/{msg_id}", _ROWS: str(rows)}
+        headers = {"Nats-Msg-Id": f"{unit}/{msg_id}", _ROWS: str(rows), _SOURCE: quote(source)}
         if not self._client.is_connected:
             # The client would buffer in memory, and a full buffer is not a durable log.
             raise LogUnavailable("no connection to the log")
@@ -131,6 +148,36 @@ class Log:
     def read(self, lane: Lane, positions: dict[int, int]) -> Reader:
         """Read a lane's partitions in order, each after its position (partition → last sequence stored)."""
         return Reader(self._stream, lane, positions)
+
+    async def waiting(self) -> list[Waiting]:
+        """Everything the log holds now, in its order, without the content. Raises LogUnavailable.
+
+        What is stored already may still be among it: compare with the writer's positions.
+        """
+        try:
+            last = (await self._stream.stream_info(STREAM)).state.last_seq
+            subscription = await self._stream.pull_subscribe(
+                "",
+                stream=STREAM,
+                config=ConsumerConfig(
+                    ack_policy=AckPolicy.NONE,
+                    deliver_policy=DeliverPolicy.ALL,
+                    headers_only=True,
+                    mem_storage=True,
+                    inactive_threshold=30.0,
+                ),
+            )
+            found: list[Waiting] = []
+            left = (await subscription.consumer_info()).num_pending
+            while left:
+                for message in await subscription.fetch(min(left, 1000), timeout=_TIMEOUT_S):
+                    left -= 1
+                    if (sequence := message.metadata.sequence.stream) <= last:
+                        found.append(_waiting(message, sequence))
+            await subscription.unsubscribe()
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            raise LogUnavailable(str(error) or type(error).__name__) from error
+        return found
 
     async def forget(self, lane: Lane, positions: dict[int, int]) -> None:
         """Delete what is stored: everything up to and including each partition's position.
@@ -251,11 +298,26 @@ def _entry(message: Msg, sequence: int) -> Entry:
     return Entry(
         kind=cast(Kind, kind),
         unit=unit,
+        source=unquote(headers.get(_SOURCE, "")),
         partition=int(partition),
         sequence=sequence,
         msg_id=headers.get("Nats-Msg-Id", f"{unit}/{sequence}").partition("/")[2],
         rows=int(headers.get(_ROWS, "0")),
         data=message.data,
+    )
+
+
+def _waiting(message: Msg, sequence: int) -> Waiting:
+    _, lane, _, unit, kind = message.subject.split(".")
+    headers = message.headers or {}
+    return Waiting(
+        lane=cast(Lane, lane),
+        unit=unit,
+        source=unquote(headers.get(_SOURCE, "")),
+        kind=cast(Kind, kind),
+        sequence=sequence,
+        rows=int(headers.get(_ROWS, "0")),
+        n_bytes=int(headers.get("Nats-Msg-Size", "0")),
     )
 
 

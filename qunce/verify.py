@@ -1,4 +1,4 @@
-"""Does it balance? sent = stored + duplicates + quarantined + pending, to the row, per source.
+"""Does it balance? sent = stored + duplicates + corrections + quarantined + pending, to the row, per source.
 
 Three accounts that were kept apart are held against each other: what the senders say they sent,
 what the writer booked in the transactions that stored the rows, and what is really in the tables
@@ -27,11 +27,11 @@ from qunce.settings import Settings
 from store import accounts
 from store.database import connect
 
-_COLUMNS = ("发送", "入库", "重复", "隔离", "在途", "更正", "重投", "他方")
+_COLUMNS = ("发送", "入库", "重复", "更正", "隔离", "在途", "重投", "他方")
 _SHARED = ("http_push", "mqtt")
 _LEGEND = (
-    "发送 sent = 入库 stored + 重复 duplicates + 隔离 quarantined + 在途 pending;"
-    " 更正 corrections are among stored; 重投 redelivered and 他方 others' are among sent"
+    "发送 sent = 入库 stored + 重复 duplicates + 更正 corrections + 隔离 quarantined + 在途 pending;"
+    " 重投 redelivered and 他方 others' are among sent"
 )
 
 
@@ -45,7 +45,7 @@ class SourceBalance:
     flight or, sent again for want of an acknowledgement, as one of the duplicates.
     others: what arrived beyond that from other senders, who use the unit's key but keep no count
     (only HTTP push and MQTT admit several senders).
-    sent = acknowledged + redelivered + others must be stored + duplicates + quarantined + pending.
+    sent = acknowledged + redelivered + others must be stored + duplicates + corrections + quarantined + pending.
     """
 
     unit: str
@@ -64,7 +64,7 @@ class SourceBalance:
     @property
     def balanced(self) -> bool:
         """To the row."""
-        return self.sent == self.stored + self.duplicates + self.quarantined + self.pending
+        return self.sent == self.stored + self.duplicates + self.corrections + self.quarantined + self.pending
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +110,13 @@ def _show(found: Verification) -> None:
     for column in _COLUMNS:
         table.add_column(f" {column}", justify="right", no_wrap=True)
     for source in found.sources:
-        figures = (source.sent, source.stored, source.duplicates, source.quarantined, source.pending)
+        figures = (
+            source.sent, source.stored, source.duplicates, source.corrections, source.quarantined, source.pending,
+        )  # fmt: skip
         table.add_row(
             "[green]✓[/green]" if source.balanced else "[red]✗[/red]",
             source.source,
-            *(f"{n:,}" for n in (*figures, source.corrections, source.redelivered, source.others)),
+            *(f"{n:,}" for n in (*figures, source.redelivered, source.others)),
         )
     # Wide enough for the figures where no terminal says how wide it is.
     console = Console() if sys.stdout.isatty() else Console(width=100)
@@ -182,7 +184,7 @@ def _balance_source(
         if account
         else (0, 0, 0, 0)
     )
-    arrived = stored + duplicates + quarantined + pending
+    arrived = stored + duplicates + corrections + quarantined + pending
     acknowledged = arrived if sent is None else int(sent["sent"])
     in_flight = 0 if sent is None else int(sent.get("in_flight", 0))
     meant_twice = 0 if sent is None else int(sent.get("faults", {}).get("duplicate", 0))
@@ -212,7 +214,7 @@ def _disagreements(
     found = []
     stored: Counter[str] = Counter()
     for account in booked:
-        stored[account.unit] += account.stored
+        stored[account.unit] += account.stored + account.corrections
     for unit in rows:
         counted = unit.measurements + unit.events + unit.revisions
         if counted != stored[unit.unit]:

@@ -30,7 +30,7 @@ _WRITER_LOCK = 7_236_010
 
 @dataclass(frozen=True, slots=True)
 class SourceAccount:
-    """One source's rows so far: received = stored + duplicates + quarantined; corrections are among stored."""
+    """One source's rows so far: received = stored + duplicates + corrections + quarantined."""
 
     unit: str
     source: str
@@ -44,7 +44,7 @@ class SourceAccount:
 
 
 class UnitRows(NamedTuple):
-    """Rows of one unit actually found in the tables; stored = measurements + events + revisions."""
+    """Rows of one unit actually found in the tables; stored = measurements + events, corrections = revisions."""
 
     unit: str
     measurements: int
@@ -82,8 +82,8 @@ def _book_ledger(conn: Connection, rows: Rows, verdicts: Verdicts, refused: list
     for source in np.union1d(rows.source_id, refused_source).tolist():
         mine, theirs = rows.source_id == source, refused_source == source
         judged = verdicts[mine]
-        duplicates = int((judged == DUPLICATE).sum())
-        stored = len(judged) - duplicates
+        duplicates, corrections = int((judged == DUPLICATE).sum()), int((judged == CORRECTION).sum())
+        stored = len(judged) - duplicates - corrections
         received_at = [int(t.max()) for t in (rows.received_at[mine], refused_at[theirs]) if len(t)]
         source_ts = moment(int(rows.ts[mine].max())) if mine.any() else None
         conn.execute(
@@ -92,8 +92,7 @@ def _book_ledger(conn: Connection, rows: Rows, verdicts: Verdicts, refused: list
             " last_received_at = greatest(last_received_at, %s),"
             " last_source_ts = greatest(last_source_ts, %s) WHERE source_id = %s",
             (
-                stored + duplicates + int(theirs.sum()), stored, duplicates,
-                int((judged == CORRECTION).sum()), int(theirs.sum()),
+                len(judged) + int(theirs.sum()), stored, duplicates, corrections, int(theirs.sum()),
                 moment(max(received_at)),
                 source_ts, source,
             ),

@@ -55,7 +55,7 @@ def layout(view: View) -> Component:
 
 
 def totals(view: View) -> Html:
-    """The account of all sources: received = stored + duplicates + quarantined."""
+    """The account of all sources: received = stored + duplicates + corrections + quarantined."""
     lang, picture = view.language, view.snapshot.picture
     if picture is None:
         return empty(text(lang, "empty.starting"))

@@ -70,8 +70,9 @@ def router(gate: Gate) -> APIRouter:
                 refused=refused,
             )
             await gate.append(
-                encode_records(submitted), kind="records", lane="live", unit=unit.code, msg_id=batch, rows=0
-            )
+                encode_records(submitted), kind="records", lane="live", unit=unit.code,
+                source=submitted.source, msg_id=batch, rows=0,
+            )  # fmt: skip
             if fault is not None:
                 raise Problem(fault.reason, fault.parameters, extra={"batch": batch})
         verdict = await _applied(gate, unit.unit_id, batch)

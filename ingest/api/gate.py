@@ -102,11 +102,13 @@ class Gate:
         self._tags.pop(unit.code, None)
         self._tags_forgotten[unit.code] = self._tags_forgotten.get(unit.code, 0) + 1
 
-    async def append(self, data: bytes, *, kind: Kind, lane: Lane, unit: str, msg_id: str, rows: int) -> None:
+    async def append(
+        self, data: bytes, *, kind: Kind, lane: Lane, unit: str, source: str, msg_id: str, rows: int
+    ) -> None:
         """Append to the log; returns when durable. Raises Problem: full or away."""
         try:
             log = await self.log()
-            await log.append(data, kind=kind, lane=lane, unit=unit, msg_id=msg_id, rows=rows)
+            await log.append(data, kind=kind, lane=lane, unit=unit, source=source, msg_id=msg_id, rows=rows)
         except LogFull as full:
             raise Problem("log_full", retry_after_s=10) from full
         except LogUnavailable as away:

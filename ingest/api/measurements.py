@@ -51,7 +51,7 @@ def router(gate: Gate) -> APIRouter:
             batch = await _checked(gate, unit, decoded)
             for part in _parts(batch):
                 await gate.append(
-                    encode(part), kind="batch", lane=batch.mode, unit=unit.code,
+                    encode(part), kind="batch", lane=batch.mode, unit=unit.code, source=source,
                     msg_id=f"{name}.{_digest(part)}", rows=part.rows,
                 )  # fmt: skip
         errors = [error_of(refusal) for refusal in batch.refused[:ERRORS_SHOWN]]
@@ -92,7 +92,9 @@ async def _hold(
     """Keep an unreadable body in the quarantine: it counts as one row."""
     refusal = Refusal("$", malformed.reason, malformed.parameters, body[:ORIGINAL_KEPT_BYTES])
     held = empty(unit.code, source, received_at, (refusal,))
-    await gate.append(encode(held), kind="batch", lane="live", unit=unit.code, msg_id=f"{name}.held", rows=1)
+    await gate.append(
+        encode(held), kind="batch", lane="live", unit=unit.code, source=source, msg_id=f"{name}.held", rows=1
+    )
 
 
 def _digest(part: Batch) -> str:

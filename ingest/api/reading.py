@@ -23,7 +23,7 @@ def router(gate: Gate) -> APIRouter:
 
     @routes.get("/api/v1/sources")
     async def sources(request: Request) -> dict[str, Any]:
-        """The account of each of your sources: received = stored + duplicates + quarantined."""
+        """The account of each of your sources: received = stored + duplicates + corrections + quarantined."""
         unit = await gate.unit(request)
         rows = await gate.query(accounts.source_accounts)
         return {

@@ -25,7 +25,9 @@ def with_log(url: str, test: Callable[[Log], Awaitable[None]]) -> None:
 
 
 async def append(log: Log, unit: str, i: int, size: int = 10) -> int:
-    return await log.append(b"x" * size, kind="batch", lane="live", unit=unit, msg_id=str(i), rows=3)
+    return await log.append(
+        b"x" * size, kind="batch", lane="live", unit=unit, source="mqtt:x", msg_id=str(i), rows=3
+    )
 
 
 def test_entries_come_back_in_order_after_the_position(nats_fresh: str) -> None:
