@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 import structlog
 
 from qunce.reporter import Reporter
-from qunce.settings import Settings, SettingsError, variable
+from qunce.settings import PARTITIONS, Settings, SettingsError, partitions, variable
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -60,11 +60,18 @@ def run(settings: Settings, roles: Sequence[Role]) -> int:
 
         app = web.build(settings, roles, dsn, log_url)
     asyncio.run(found_log(log_url, settings.log.max_bytes, attempts=3))
-    reporter = Reporter(dsn, f"{socket.gethostname()}/{'+'.join(roles)}")
+    reporter = Reporter(dsn, f"{socket.gethostname()}/{'+'.join(roles)}{_share(settings, roles)}")
     try:
         return asyncio.run(_run(settings, roles, dsn, log_url, app, sources, reporter))
     finally:
         reporter.close()
+
+
+def _share(settings: Settings, roles: Sequence[Role]) -> str:
+    """What tells writers of one machine apart, where each has its part of the log."""
+    owned = settings.writer.partitions
+    shared = "writer" in roles and len(partitions(owned)) < PARTITIONS
+    return f":{owned}" if shared else ""
 
 
 def _sources(settings: Settings) -> Path:
@@ -121,7 +128,7 @@ async def _run(
     if "writer" in roles:
         from ingest import writer
 
-        work["writer"] = writer.run(dsn, log_url, stop, report)
+        work["writer"] = writer.run(dsn, log_url, stop, report, partitions(settings.writer.partitions))
     if sources is not None:
         from connectors import host
 

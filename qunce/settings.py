@@ -16,6 +16,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 PREFIX = "QUNCE_"
 FILE_NAME = "qunce.toml"
+PARTITIONS = 8
+"""As `ingest.log.PARTITIONS`, which a test holds equal: the settings are read before any room is imported."""
 
 
 class SettingsError(Exception):
@@ -75,6 +77,35 @@ class Log(_Section):
         8 * 2**30,
         ge=64 * 2**20,
         description="接入日志上限（字节）| bytes the ingest log may hold; when it is full, sources are told to slow down",
+    )
+
+
+def _partitions(text: str) -> str:
+    partitions(text)
+    return text
+
+
+def partitions(text: str) -> tuple[int, ...]:
+    """The numbers that `0-3` or `0,2,5-7` names, ascending. Raises ValueError on anything else."""
+    named: set[int] = set()
+    for part in text.split(","):
+        low, dash, high = part.strip().partition("-")
+        if not low.isdecimal() or (dash and not high.isdecimal()):
+            raise ValueError(f"must be numbers and ranges like 0-3 or 0,2,5-7, not {text!r}")
+        span = range(int(low), int(high or low) + 1)
+        if not span or span[-1] >= PARTITIONS:
+            raise ValueError(f"partitions are 0 to {PARTITIONS - 1}, ranges ascending, not {part.strip()!r}")
+        named.update(span)
+    return tuple(sorted(named))
+
+
+class Writer(_Section):
+    """From the log into the store."""
+
+    partitions: Annotated[str, AfterValidator(_partitions)] = Field(
+        f"0-{PARTITIONS - 1}",
+        description="本进程负责的日志分区 | partitions of the log that this writer process owns, like `0-3` or `0,2,5-7`;"
+        " several writers must own all of them together and none of them twice",
     )
 
 
@@ -172,6 +203,7 @@ class Settings(BaseSettings):
     )
     database: Database = Database()
     log: Log = Log()
+    writer: Writer = Writer()
     mqtt: Mqtt = Mqtt()
     api: Api = Api()
     connectors: Connectors = Connectors()

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ingest import log
 from qunce.process import write_private
-from qunce.settings import Settings, SettingsError, load, to_toml
+from qunce.settings import PARTITIONS, Settings, SettingsError, load, partitions, to_toml
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +86,16 @@ def test_what_was_written_for_children_reads_back_the_same(tmp_path: Path) -> No
     write_private(file, to_toml(original))
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert load(file) == original
+
+
+def test_a_writer_owns_the_partitions_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert PARTITIONS == log.PARTITIONS
+    assert partitions(load().writer.partitions) == tuple(range(PARTITIONS))
+    monkeypatch.setenv("QUNCE_WRITER__PARTITIONS", "5-7, 0,2")
+    assert partitions(load().writer.partitions) == (0, 2, 5, 6, 7)
+
+
+@pytest.mark.parametrize("wrong", ["", "8", "3-1", "a", "0-", "-1", "0;1"])
+def test_partitions_that_are_none_are_refused(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUNCE_WRITER__PARTITIONS", wrong)
+    assert problem_of().startswith("QUNCE_WRITER__PARTITIONS: writer.partitions: ")
