@@ -119,6 +119,20 @@ class Reachable(Protocol):
 
 
 @runtime_checkable
+class Probe(Protocol):
+    """A connector that can ask its source something on the session that is running."""
+
+    async def probe(self) -> int:
+        """The source's own time (µs since the Unix epoch, UTC) after a real round trip; the platform's
+        time of the answer where the protocol tells none.
+
+        Called beside `run`, several seconds apart; whoever calls sets a time limit. Raises as `run`
+        does when nothing is running or the source does not answer; changes nothing at the source.
+        """
+        ...
+
+
+@runtime_checkable
 class Stateful(Protocol):
     """A connector that keeps a position of its own across restarts."""
 

@@ -10,6 +10,8 @@ import msgspec
 from store.canary import Canary
 from store.times import moment
 
+__all__ = ["EVERY_S", "UNIT", "Canary", "decode_canary", "encode_canary"]
+
 UNIT = "qunce-canary"
 """The unit canaries are filed under; codes of units are never written like this."""
 EVERY_S = 10.0

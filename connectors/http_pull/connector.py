@@ -24,6 +24,7 @@ from connectors.reach import port_answers
 from connectors.settings import secret_of
 
 _LONGEST_RETRY_AFTER_SECONDS = 3600.0
+_PROBE_PATIENCE_SECONDS = 10.0
 
 
 class HttpPullConnector:
@@ -37,6 +38,7 @@ class HttpPullConnector:
         self._address = f"{config.url.rstrip('/')}/measurements"
         self._cursors: CursorFile | None = None
         self._refused_page = b""
+        self._answered_at: int | None = None
 
     def keep_state_in(self, directory: Path) -> None:
         """See `connectors.contract.Stateful`."""
@@ -64,6 +66,16 @@ class HttpPullConnector:
         milliseconds = (time.monotonic() - started) * 1000
         return Report(not reason, self._address, reason, detail, milliseconds)
 
+    async def probe(self) -> int:
+        """See `connectors.contract.Probe`: when the platform last answered a question of the running pull.
+
+        It asks nothing of its own: a lead unit's platform is not to be asked more often than agreed.
+        """
+        oldest = now_microseconds() - round((self._config.interval_seconds + _PROBE_PATIENCE_SECONDS) * 1e6)
+        if self._answered_at is None or self._answered_at < oldest:
+            raise TransientError("not_running", "the platform has not answered a question of late")
+        return self._answered_at
+
     async def run(self, sink: Sink) -> None:
         """See `connectors.contract.Connector.run`."""
         if self._cursors is None:
@@ -85,6 +97,7 @@ class HttpPullConnector:
                     cursor = page.cursor
                     self._store(cursor)
                 events.page_taken(self._journal)
+                self._answered_at = received_at
                 self._journal.status("ok")
                 if not page.more:
                     await asyncio.sleep(self._config.interval_seconds)

@@ -26,6 +26,7 @@ class MqttConnector:
         self._config = config
         self._journal = log
         self._codec = Codec(config)
+        self._link: Link | None = None
 
     async def reachable(self) -> bool:
         """See `connectors.contract.Reachable`."""
@@ -45,12 +46,19 @@ class MqttConnector:
             link.close()
         return Report(not reason, target, reason, detail, (time.monotonic() - started) * 1000)
 
+    async def probe(self) -> int:
+        """See `connectors.contract.Probe`: to the broker and back, on the connection that is running."""
+        if self._link is None:
+            raise TransientError("not_running", "there is no connection to ask on")
+        return await self._link.probe()
+
     async def run(self, sink: Sink) -> None:
         """See `connectors.contract.Connector.run`."""
         link = Link(self._config, self._journal, self._codec)
         try:
             await link.connect(self._config.session, persistent=True)
             await link.subscribe()
+            self._link = link
             self._journal.status("ok")
             work = [asyncio.create_task(link.pump(sink)), asyncio.create_task(link.watch())]
             if self._config.canary_topic is not None:
@@ -68,4 +76,5 @@ class MqttConnector:
             for task in done:
                 task.result()
         finally:
+            self._link = None
             link.close()

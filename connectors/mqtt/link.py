@@ -27,6 +27,7 @@ from connectors.settings import secret_of
 
 _CONNECT_SECONDS = 3.0
 _ANSWER_SECONDS = 10.0
+_NO_TOPIC = "qunce-nobody"
 _REFUSED_LOGIN = frozenset(
     {"Bad user name or password", "Not authorized", "Banned", "Bad authentication method"}
 )
@@ -53,6 +54,7 @@ class Link:
         self._arrived_at = 0.0
         self._stopping = False
         self._canary_seen = asyncio.Event()
+        self._answered = asyncio.Event()
 
     async def connect(self, session: str, *, persistent: bool) -> str:
         """CONNECT and wait for CONNACK. Raises TransientError or PermanentError."""
@@ -108,6 +110,7 @@ class Link:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
+        client.on_unsubscribe = self._on_unsubscribe
         client.on_message = self._on_message
         return client
 
@@ -217,6 +220,22 @@ class Link:
                     raise TransientError("deaf", "our own message did not come back") from error
             await asyncio.sleep(self._config.canary_seconds)
 
+    async def probe(self) -> int:
+        """A round trip to the broker; µs UTC when it was back. Waits until it is.
+
+        With a canary topic our own message comes back to us; without one, the broker confirms the end
+        of a subscription that never was (MQTT 3.1.1 and 5: it always does), which changes nothing.
+        """
+        client, topic = self._require_client(), self._config.canary_topic
+        answer = self._answered if topic is None else self._canary_seen
+        answer.clear()
+        if topic is None:
+            client.unsubscribe(_NO_TOPIC)
+        else:
+            client.publish(topic, b"{}", qos=1)
+        await answer.wait()
+        return now_microseconds()
+
     def stop(self) -> None:
         """Take nothing more in; `pump` ends when what was taken is durable."""
         self._stopping = True
@@ -282,6 +301,9 @@ class Link:
     ) -> None:
         if not self._subscribed.done():
             self._subscribed.set_result(codes)
+
+    def _on_unsubscribe(self, *_: Any) -> None:
+        self._answered.set()
 
     def _on_message(self, client: Client, _user: Any, message: MQTTMessage) -> None:
         try:

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from datetime import UTC
 from typing import Any, ClassVar
 from urllib.parse import urlparse
 
@@ -74,6 +75,7 @@ class OpcUaConnector:
         self._journal = log
         url = urlparse(config.url)
         self._host, self._port = url.hostname or "", url.port or 4840
+        self._client: Client | None = None
 
     async def reachable(self) -> bool:
         """See `connectors.contract.Reachable`."""
@@ -97,6 +99,16 @@ class OpcUaConnector:
         milliseconds = (time.monotonic() - started) * 1000
         return Report(not reason, self._config.url, reason, detail, milliseconds)
 
+    async def probe(self) -> int:
+        """See `connectors.contract.Probe`: the server's clock, read on the session of the subscription."""
+        if (client := self._client) is None:
+            raise TransientError("not_running", "there is no session to ask on")
+        try:
+            current = await client.get_node(ObjectIds.Server_ServerStatus_CurrentTime).read_value()
+        except (uaerrors.UaError, OSError, TimeoutError) as error:
+            raise TransientError("protocol", f"{type(error).__name__}: {error}") from error
+        return int(current.replace(tzinfo=UTC).timestamp() * 1e6)
+
     async def browse(self) -> list[dict[str, Any]]:
         """See `connectors.contract.Browse`."""
         client = await self._connect()
@@ -113,11 +125,13 @@ class OpcUaConnector:
         try:
             try:
                 await session.start()
+                self._client = client
                 self._journal.status("ok")
                 await session.watch()
             except (uaerrors.UaError, OSError, TimeoutError) as error:
                 raise TransientError("protocol", f"{type(error).__name__}: {error}") from error
         finally:
+            self._client = None
             await session.drain()
             await _close(client)
 

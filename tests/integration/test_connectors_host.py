@@ -20,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from connectors import host
 from connectors.config import load_config
-from connectors.contract import Reachable
+from connectors.contract import Probe, Reachable, TransientError
 from connectors.journal import Journal
 from connectors.supervise import supervise
 from ingest.batch import decode
@@ -187,6 +187,9 @@ def test_contract(kind: str, sources, tmp_path: Path):
         assert report.target
         assert isinstance(made, Reachable)
         assert await made.reachable()
+        assert isinstance(made, Probe)
+        with pytest.raises(TransientError):  # nothing is running that could be asked
+            await made.probe()
         # nothing counts as handed over before the sink has returned, and only a bounded amount waits
         sink = Keeping()
         sink.open.clear()
@@ -198,6 +201,8 @@ def test_contract(kind: str, sources, tmp_path: Path):
         sink.open.set()
         await until(lambda: sum(map(len, sink.batches)) >= 20, 15)
         await until(lambda: journal.state == "ok")
+        async with asyncio.timeout(5):
+            assert abs(await made.probe() - time.time_ns() // 1000) < 15_000_000
         assert {batch.unit for batch in sink.batches} == {UNIT}
         assert all(batch.received_at > 1_700_000_000_000_000 for batch in sink.batches)
         # cancellation ends it within the time promised

@@ -339,6 +339,7 @@ def test_canary_comes_back(mosquitto: Mosquitto):
         )
         sink = Keeping()
         async with running(made, journal, sink):
+            assert abs(await made.probe() - time.time_ns() // 1000) < 2_000_000
             await asyncio.sleep(3)
             assert journal.state == "ok"
             assert journal.counts.get("failures", 0) == 0
