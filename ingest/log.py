@@ -168,13 +168,22 @@ class Log:
                 ),
             )
             found: list[Waiting] = []
-            left = (await subscription.consumer_info()).num_pending
-            while left:
-                for message in await subscription.fetch(min(left, 1000), timeout=_TIMEOUT_S):
-                    left -= 1
-                    if (sequence := message.metadata.sequence.stream) <= last:
-                        found.append(_waiting(message, sequence))
+            silent = 0
+            # What is deleted meanwhile will not come: only the server knows how much is left.
+            while silent < _TIMEOUT_S and (await subscription.consumer_info()).num_pending:
+                try:
+                    messages = await subscription.fetch(1000, timeout=1)
+                except TimeoutError:
+                    silent += 1
+                    continue
+                silent = 0
+                found += [_waiting(message, message.metadata.sequence.stream) for message in messages]
+                if found[-1].sequence >= last:
+                    break
             await subscription.unsubscribe()
+            if silent >= _TIMEOUT_S:
+                raise LogUnavailable("the log does not say what it holds")
+            found = [message for message in found if message.sequence <= last]
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise LogUnavailable(str(error) or type(error).__name__) from error
         return found
