@@ -19,6 +19,10 @@ from ingest.quality import quality_column
 from ingest.rfc3339 import epoch_us_column
 
 MAX_ROWS = 200_000
+MAX_TEXT = 32_768
+"""Characters of one text value: a reading is an alarm or a state, not a document."""
+MAX_NAME = 400
+"""Characters of a tag's name in columns, where one name may stand for every row."""
 
 
 class Malformed(Exception):
@@ -187,6 +191,13 @@ def _from_columns(body: _Body, columns: _Columns, unit: str, source: str, receiv
     if len(lengths) > 1:
         raise Malformed("wrong_shape", {"place": "columns", "detail": "columns differ in length"})
     tags = body.tags or []
+    check_names(tags)
+
+    def refusal(i: int, field: str, reason: str, parameters: dict[str, str]) -> Refusal:
+        tag = tags[columns.tag[i]] if 0 <= columns.tag[i] < len(tags) else None
+        original = _column_row(columns, i, tag)
+        return Refusal(f"records[{i}].{field}", reason, parameters, original, tag, columns.ts[i])
+
     try:
         tag_index = np.array(columns.tag, np.int32)
         ts = np.array(columns.ts, np.int64)
@@ -194,20 +205,20 @@ def _from_columns(body: _Body, columns: _Columns, unit: str, source: str, receiv
         raise Malformed("wrong_shape", {"place": "columns", "detail": "an integer is too large"}) from error
     keep = (tag_index >= 0) & (tag_index < len(tags))
     refused = [
-        _refusal(i, "tag", "unknown_tag", {"tag": f"#{columns.tag[i]}"}, _column_row(columns, i))
+        refusal(i, "tag", "unknown_tag", {"tag": f"#{columns.tag[i]}"})
         for i in np.flatnonzero(~keep).tolist()
     ]
     value, text, bad = _values(columns.value)
     for i, reason, parameters in bad:
         if keep[i]:
             keep[i] = False
-            refused.append(_refusal(i, "value", reason, parameters, _column_row(columns, i)))
+            refused.append(refusal(i, "value", reason, parameters))
     quality, unknown = quality_column(columns.quality, n)
     for i in unknown:
         if keep[i]:
             keep[i] = False
             parameters = {"got": str(columns.quality[i] if columns.quality else None)}
-            refused.append(_refusal(i, "quality", "bad_quality", parameters, _column_row(columns, i)))
+            refused.append(refusal(i, "quality", "bad_quality", parameters))
     batch = Batch(
         unit=unit,
         source=source,
@@ -237,9 +248,9 @@ def _from_rows(rows: _Rows, mode: Mode, unit: str, source: str, received_at: int
     for i, field, reason, parameters in faults:
         if keep[i]:
             keep[i] = False
-            refused.append(
-                _refusal(rows.index[i], field, reason, parameters, _row_bytes(rows, i), rows.tag[i])
-            )
+            place = f"records[{rows.index[i]}].{field}"
+            at = int(ts[i]) if field != "ts" else None
+            refused.append(Refusal(place, reason, parameters, _row_bytes(rows, i), rows.tag[i], at))
     codes, names = pd.factorize(np.array(rows.tag, object))
     batch = Batch(
         unit=unit,
@@ -316,6 +327,8 @@ def _values(
     for i, value in enumerate(values):
         if isinstance(value, str):
             text[i] = value
+            if len(value) > MAX_TEXT:
+                faults.append((i, "text_too_long", {"limit": str(MAX_TEXT)}))
         elif value is None:
             faults.append((i, "missing_value", {}))
         elif isinstance(value, (int, float)):
@@ -328,12 +341,6 @@ def _values(
     return number, (text if str in kinds else None), faults
 
 
-def _refusal(
-    index: int, field: str, reason: str, parameters: dict[str, str], original: bytes, tag: str | None = None
-) -> Refusal:
-    return Refusal(f"records[{index}].{field}", reason, parameters, original, tag)
-
-
 def _row_bytes(rows: _Rows, i: int) -> bytes:
     row = {"tag": rows.tag[i], "ts": rows.ts[i], "value": rows.value[i]}
     if rows.quality[i] is not None:
@@ -341,9 +348,10 @@ def _row_bytes(rows: _Rows, i: int) -> bytes:
     return msgspec.json.encode(row)
 
 
-def _column_row(columns: _Columns, i: int) -> bytes:
-    row = {"tag": columns.tag[i], "ts": columns.ts[i], "value": columns.value[i]}
-    if columns.quality is not None:
+def _column_row(columns: _Columns, i: int, tag: str | None) -> bytes:
+    """A row of the columns as a row by itself, with its tag's name where it has one."""
+    row = {"tag": columns.tag[i] if tag is None else tag, "ts": columns.ts[i], "value": columns.value[i]}
+    if columns.quality is not None and columns.quality[i] is not None:
         row["quality"] = columns.quality[i]
     return msgspec.json.encode(row)
 
@@ -351,6 +359,15 @@ def _column_row(columns: _Columns, i: int) -> bytes:
 def _limit(n: int) -> None:
     if n > MAX_ROWS:
         raise Malformed("too_many_rows", {"limit": str(MAX_ROWS), "got": str(n)})
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises Malformed when there are too many, or one is too long to be a name."""
+    _limit(len(names))
+    for i, name in enumerate(names):
+        if len(name) > MAX_NAME:
+            detail = f"a name of more than {MAX_NAME} characters"
+            raise Malformed("wrong_shape", {"place": f"tags[{i}]", "detail": detail})
 
 
 def malformed_json(body: bytes, error: msgspec.DecodeError) -> Malformed:

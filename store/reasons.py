@@ -42,6 +42,18 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "请按该位置检查引号、逗号和编码(UTF-8)后重发",
             "Check quotes, commas and encoding (UTF-8) at that place and send again",
         ),
+        "malformed_arrow": Reason(
+            "不是合法的 Arrow IPC 流:{detail}",
+            "not a valid Arrow IPC stream: {detail}",
+            "请用 Arrow 的流格式(IPC stream)写出后重发,不要用文件格式(Feather)",
+            "Write it in Arrow's streaming format (IPC stream), not as a file (Feather), and send it again",
+        ),
+        "compressed_arrow": Reason(
+            "Arrow 流内的缓冲区被压缩",
+            "the buffers within the Arrow stream are compressed",
+            "请关闭 Arrow 的 LZ4/ZSTD 压缩;需要压缩时用 Content-Encoding: gzip",
+            "Switch off Arrow's LZ4/ZSTD compression; to compress, use Content-Encoding: gzip",
+        ),
         "wrong_shape": Reason(
             "结构不符:{place} {detail}",
             "wrong structure: {place} {detail}",
@@ -119,6 +131,12 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "value {got} is outside the physical range [{low}, {high}] {unit}",
             "请检查量程和单位换算,或更正标签的登记范围",
             "Check scale and unit, or correct the tag's registered range",
+        ),
+        "text_too_long": Reason(
+            "文本超过 {limit} 个字符",
+            "the text is longer than {limit} characters",
+            "请只发送状态、报警或编号,不要发送文档",
+            "Send states, alarms or numbers, not documents",
         ),
         "nul_character": Reason(
             "文本含有 NUL 字符(U+0000),数据库无法保存",

@@ -116,6 +116,10 @@ def test_columns_carry_mixed_values_and_refuse_what_they_do_not_name() -> None:
         ("records[2].tag", "unknown_tag"),
         ("records[3].value", "missing_value"),
     ]
+    assert [(r.tag, r.ts, json.loads(r.original)) for r in decoded.batch.refused] == [
+        (None, 3, {"tag": 7, "ts": 3, "value": 2}),
+        ("b.y", 4, {"tag": "b.y", "ts": 4, "value": None}),
+    ]
 
 
 def test_too_many_rows_are_refused_before_they_cost_anything() -> None:
