@@ -10,7 +10,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from dashboard import markup as h
-from dashboard.format import Reading, duration, percent
+from dashboard.format import Reading, duration, percent, size
 from dashboard.health import STALE_AFTER_S
 from dashboard.indicators import name_of, short_name, shown, why
 from dashboard.markup import Html
@@ -168,6 +168,8 @@ def _said(language: Language, name: str, value: str | float) -> str:
         return short_name(language, value) if name == "indicator" else value
     if name.endswith("_s"):
         return duration(language, value)
+    if name.endswith("_bytes"):
+        return size(value)
     if name in ("share", "rate", "target"):
         return percent(value)
     return f"{value:,.0f}"

@@ -72,6 +72,16 @@ def duration(language: Language, seconds: float) -> str:
     return text(language, f"duration.{chosen}", n=f"{size / unit:.0f}")
 
 
+def size(n_bytes: float) -> str:
+    """Bytes in the largest binary unit that fits: 512 B, 3.4 MiB, 12 GiB."""
+    value, unit = float(n_bytes), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
+
+
 def moment(at: datetime | None, zone: str, pattern: str = "%m-%d %H:%M") -> str:
     """A time on the clock of `zone`."""
     return NOTHING if at is None else at.astimezone(ZoneInfo(zone)).strftime(pattern)

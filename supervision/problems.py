@@ -25,8 +25,17 @@ Kind = Literal[
     "master_data",
     "milestone_overdue",
     "component_down",
+    "canary_silent",
+    "canaries_silent",
+    "log_filling",
+    "disk_filling",
 ]
 Severity = Literal["bad", "warn"]
+
+CANARY_SILENT_S = 60.0
+"""A connector's canary that has not been stored for this long (s) raises an alarm; one is sent every 10 s."""
+DISK_LEAST_BYTES = 2 * 2**30
+"""A data directory with less room than this is in need, however large its disk is."""
 
 
 class Thresholds(BaseModel):
@@ -69,6 +78,10 @@ class Thresholds(BaseModel):
     replaced_s: float = Field(
         600, gt=0, description="a silent process is forgotten after this, if another took over"
     )
+    log_on: float = Field(0.80, gt=0, lt=1, description="the ingest log is filling: share of its byte limit")
+    log_off: float = Field(0.75, gt=0, lt=1, description="and has room again below this share")
+    disk_on: float = Field(0.10, gt=0, lt=1, description="the disk is filling: share that is still free")
+    disk_off: float = Field(0.12, gt=0, lt=1, description="and has room again above this share")
     beat_s: float = Field(
         30, gt=0, description="a part of the platform is down when it has not said anything so long"
     )
@@ -136,6 +149,31 @@ class ComponentFact:
 
 
 @dataclass(frozen=True, slots=True)
+class CanaryFact:
+    """The canary of a configured connector; `since`: when one was last stored, or when the first was promised."""
+
+    connector: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LogFact:
+    """How full the ingest log is, in bytes."""
+
+    n_bytes: int
+    limit_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFact:
+    """The disk of a process's data directory, in bytes."""
+
+    instance: str
+    free_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """An open problem. `key` identifies it over time; texts are `problem.<kind>.title` and `.evidence`
     with `evidence` as parameters (seconds, shares, rows, days: raw numbers, to be formatted for people).
@@ -158,6 +196,9 @@ class Facts:
     days: tuple[DayFact, ...] = ()
     milestones: tuple[MilestoneFact, ...] = ()
     components: tuple[ComponentFact, ...] = ()
+    canaries: tuple[CanaryFact, ...] = ()
+    log: LogFact | None = None
+    disks: tuple[DiskFact, ...] = ()
 
 
 def open_problems(
@@ -185,6 +226,10 @@ def open_problems(
     for component in facts.components:
         if not _replaced(component, facts.components, now, limits):
             found += _of_component(component, now, limits)
+    found += _of_canaries(facts.canaries, now)
+    found += _of_log(facts.log, limits, open_before)
+    for disk in facts.disks:
+        found += _of_disk(disk, limits, open_before)
     return tuple(sorted(found, key=lambda p: (p.severity != "bad", p.since or now, p.key)))
 
 
@@ -308,4 +353,45 @@ def _of_component(fact: ComponentFact, now: datetime, limits: Thresholds) -> Ite
         yield _problem(
             "component_down", f"{fact.component}/{fact.instance}", "bad", fact.beat_at, None,
             {"component": fact.component, "instance": fact.instance, "age_s": age, "status": fact.status},
+        )  # fmt: skip
+
+
+def _of_canaries(facts: Collection[CanaryFact], now: datetime) -> Iterable[Problem]:
+    silent = [f for f in facts if (now - f.since).total_seconds() > CANARY_SILENT_S]
+    if len(silent) == len(facts) > 1:  # what they have in common is the cause: the log, the writer, the store
+        since = max(f.since for f in silent)
+        yield _problem(
+            "canaries_silent", "all", "bad", since, None,
+            {"n": len(silent), "silence_s": (now - since).total_seconds(), "allowed_s": CANARY_SILENT_S},
+        )  # fmt: skip
+        return
+    for fact in silent:
+        yield _problem(
+            "canary_silent", fact.connector, "bad", fact.since, None,
+            {
+                "connector": fact.connector, "silence_s": (now - fact.since).total_seconds(),
+                "allowed_s": CANARY_SILENT_S,
+            },
+        )  # fmt: skip
+
+
+def _of_log(fact: LogFact | None, limits: Thresholds, open_before: Collection[str]) -> Iterable[Problem]:
+    if fact is None or fact.limit_bytes <= 0:
+        return
+    limit = limits.log_off if "log_filling:log" in open_before else limits.log_on
+    share = fact.n_bytes / fact.limit_bytes
+    if share >= limit:
+        yield _problem(
+            "log_filling", "log", "bad", None, None,
+            {"share": share, "target": limits.log_on, "used_bytes": fact.n_bytes, "limit_bytes": fact.limit_bytes},
+        )  # fmt: skip
+
+
+def _of_disk(fact: DiskFact, limits: Thresholds, open_before: Collection[str]) -> Iterable[Problem]:
+    limit = limits.disk_off if f"disk_filling:{fact.instance}" in open_before else limits.disk_on
+    share = fact.free_bytes / max(fact.total_bytes, 1)
+    if share < limit or fact.free_bytes < DISK_LEAST_BYTES:
+        yield _problem(
+            "disk_filling", fact.instance, "bad" if fact.free_bytes < DISK_LEAST_BYTES else "warn", None, None,
+            {"instance": fact.instance, "share": share, "free_bytes": fact.free_bytes, "target": limits.disk_on},
         )  # fmt: skip

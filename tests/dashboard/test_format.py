@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dashboard.format import Reading, duration, moment, percent, reading
+from dashboard.format import Reading, duration, moment, percent, reading, size
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,11 @@ def test_duration(seconds: float, expected: str) -> None:
 def test_times_are_local() -> None:
     assert moment(datetime(2026, 11, 23, 16, 30, tzinfo=UTC), "Asia/Shanghai") == "11-24 00:30"
     assert moment(None, "Asia/Shanghai") == "—"
+
+
+@pytest.mark.parametrize(
+    ("n", "expected"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (12 * 2**30, "12 GiB"), (2**43, "8.0 TiB")],
+)
+def test_sizes(n: int, expected: str) -> None:
+    assert size(n) == expected

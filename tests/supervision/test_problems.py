@@ -9,9 +9,12 @@ import pytest
 from pydantic import ValidationError
 
 from supervision.problems import (
+    CanaryFact,
     ComponentFact,
     DayFact,
+    DiskFact,
     Facts,
+    LogFact,
     MilestoneFact,
     SourceFact,
     Thresholds,
@@ -173,3 +176,37 @@ def test_gravest_first_then_longest() -> None:
 def test_thresholds_are_closed() -> None:
     with pytest.raises(ValidationError):
         Thresholds(unknown=1)  # type: ignore[call-arg]
+
+
+def canary(seconds: float, name: str = "a") -> CanaryFact:
+    return CanaryFact(name, NOW - timedelta(seconds=seconds))
+
+
+def test_a_canary_that_does_not_come() -> None:
+    assert kinds(Facts(canaries=(canary(59),))) == []
+    [problem] = open_problems(Facts(canaries=(canary(61), canary(5, "b"))), NOW)
+    assert (problem.kind, problem.severity, problem.key) == ("canary_silent", "bad", "canary_silent:a")
+    assert problem.evidence == {"connector": "a", "silence_s": 61, "allowed_s": 60}
+
+
+def test_when_all_canaries_are_silent_they_are_one_problem() -> None:
+    [problem] = open_problems(Facts(canaries=(canary(300), canary(70, "b"))), NOW)
+    assert (problem.kind, problem.evidence["n"], problem.evidence["silence_s"]) == ("canaries_silent", 2, 70)
+
+
+@pytest.mark.parametrize(
+    ("used", "before", "expected"),
+    [(79, False, False), (80, False, True), (79, True, True), (74, True, False), (100, False, True)],
+)
+def test_log_alarm(used: int, before: bool, expected: bool) -> None:
+    found = kinds(Facts(log=LogFact(used, 100)), open_before={"log_filling:log"} if before else ())
+    assert found == ([("log_filling", "bad")] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("free_gib", "total_gib", "expected"),
+    [(11, 100, []), (9, 100, [("disk_filling", "warn")]), (1.9, 4, [("disk_filling", "bad")])],
+)
+def test_disk_alarm(free_gib: float, total_gib: float, expected: list[tuple[str, str]]) -> None:
+    disk = DiskFact("host/api", int(free_gib * 2**30), int(total_gib * 2**30))
+    assert kinds(Facts(disks=(disk,))) == expected
