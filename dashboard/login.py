@@ -18,8 +18,8 @@ from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 SESSION_COOKIE = "qunce_session"
-OPEN = ("/api/", "/healthz", "/login", "/language/", "/assets/open/")
-"""Paths for everybody: the open interface has its own keys; a name that ends in / opens what is below it."""
+OPEN = ("/api/", "/healthz", "/metrics", "/login", "/language/", "/assets/open/")
+"""Paths for everybody: the open interface and the metrics have their own keys; a name that ends in / opens what is below it."""
 
 
 def protections(script_hashes: Sequence[str] = ()) -> tuple[tuple[bytes, bytes], ...]:

@@ -209,10 +209,11 @@ class Log:
         if _identity(created) != self.identity:
             raise LogUnavailable("the log was made anew")
 
-    async def size_bytes(self) -> int:
-        """Bytes the log holds now. Raises LogUnavailable."""
+    async def fill(self) -> tuple[int, int]:
+        """(bytes the log holds now, bytes it may hold). Raises LogUnavailable."""
         try:
-            return int((await self._stream.stream_info(STREAM)).state.bytes)
+            info = await self._stream.stream_info(STREAM)
+            return int(info.state.bytes), int(info.config.max_bytes or 0)
         except (nats.errors.Error, OSError) as error:
             raise LogUnavailable(str(error) or type(error).__name__) from error
 

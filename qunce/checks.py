@@ -67,7 +67,8 @@ def _log(settings: Settings) -> Check:
     async def ask() -> str:
         log = await Log.connect(url, name="check")
         try:
-            return f"{await log.size_bytes() / 2**20:,.1f} MiB held"
+            held, limit = await log.fill()
+            return f"{held / 2**20:,.1f} of {limit / 2**20:,.0f} MiB held"
         finally:
             await log.close()
 

@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any, cast
 
+import psutil
 import psycopg
 import structlog
 
@@ -22,7 +23,8 @@ class Reporter:
 
     A thread writes at most one row a second and component, a change of status at once. It repeats
     nothing: a part that falls silent grows old in the table, as it should. While the database is
-    away only the latest word of each component is kept.
+    away only the latest word of each component is kept. The process's resident memory is added to
+    every detail as `rss_bytes`.
     """
 
     def __init__(self, dsn: str, instance: str) -> None:
@@ -94,8 +96,9 @@ class Reporter:
             return
         if self._conn is None or self._conn.closed:
             self._conn = connect(self._dsn, application="status", autocommit=True)
+        rss = psutil.Process().memory_info().rss
         for component, (status, detail) in due.items():
-            beat(self._conn, component, self._instance, cast(Status, status), detail)
+            beat(self._conn, component, self._instance, cast(Status, status), {**detail, "rss_bytes": rss})
             self._written[component] = (status, time.monotonic())
 
     def _disconnect(self) -> None:

@@ -128,6 +128,12 @@ class Api(_Section):
     port: int = Field(
         8760, ge=1, le=65535, description="监听端口 | TCP port; the demo takes another when it is in use"
     )
+    metrics_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="读取 /metrics 的令牌 | bearer token for `GET /metrics` from elsewhere, at least 16 characters;"
+        " from this machine itself none is needed",
+    )
 
 
 class Connectors(_Section):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import uvicorn
 from fastapi import FastAPI, Request
 from pydantic import SecretStr
 
+from ingest.log import LogUnavailable
 from qunce.reporter import Reporter
 from qunce.roles import BEAT_S, Role, beat, needed
 from qunce.settings import Settings
@@ -21,7 +25,7 @@ def build(settings: Settings, roles: Sequence[Role], dsn: str, log_url: str) -> 
     if "api" in roles:
         from ingest.api import create_api
 
-        app = create_api(dsn, log_url)
+        app = create_api(dsn, log_url, metrics_token=settings.api.metrics_token)
     else:
         app = _pages_only()
     if "dashboard" in roles:
@@ -87,7 +91,10 @@ async def serve(
         while not server.started and not stop.is_set():
             await asyncio.sleep(0.05)
         await asyncio.gather(
-            *(_beat_api(app, stop, report) if name == "api" else beat(name, stop, report) for name in names)
+            *(
+                _beat_api(app, settings.data_dir, stop, report) if name == "api" else beat(name, stop, report)
+                for name in names
+            )
         )
         await stop.wait()
         server.should_exit = True
@@ -101,15 +108,23 @@ async def serve(
         raise OSError(f"the HTTP server on {settings.api.host}:{settings.api.port} ended")
 
 
-async def _beat_api(app: FastAPI, stop: asyncio.Event, report: Reporter) -> None:
-    """The interface is well when it reaches the database and the log."""
+async def _beat_api(app: FastAPI, data_dir: Path, stop: asyncio.Event, report: Reporter) -> None:
+    """The interface is well when it reaches the database and the log; it also tells how full log and disk are."""
     while not stop.is_set():
+        detail: dict[str, Any] = {}
         try:
             health: dict[str, str] = await app.state.gate.health()
         except psycopg.Error as error:
             health = {"database": str(error).strip()}
         well = set(health.values()) == {"ok"}
-        report("api", "ok" if well else "recoverable", {"health": health})
+        detail["health"] = health
+        with contextlib.suppress(LogUnavailable):
+            held, limit = await (await app.state.gate.log()).fill()
+            detail["log"] = {"bytes": held, "limit_bytes": limit}
+        with contextlib.suppress(OSError):
+            disk = shutil.disk_usage(data_dir)
+            detail["disk"] = {"free_bytes": disk.free, "total_bytes": disk.total}
+        report("api", "ok" if well else "recoverable", detail)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), BEAT_S)
     report("api", "stopped", {})

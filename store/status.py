@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -42,3 +43,19 @@ def components(conn: Connection) -> list[Component]:
         " FROM component_status ORDER BY component, instance"
     )
     return [Component(*row) for row in rows]
+
+
+def told_pending(words: Sequence[Component], within_s: float) -> dict[tuple[str, str], int] | None:
+    """(unit, source) → rows that wait in the log, as the writers say; None when no writer said it of late.
+
+    Each writer tells of its own part of the log, as `pending` [[unit, source, rows], …].
+    """
+    told: dict[tuple[str, str], int] = {}
+    known = False
+    for word in words:
+        listed = word.detail.get("pending")
+        if word.component == "writer" and word.age_s <= within_s and isinstance(listed, list):
+            known = True
+            for unit, source, rows in listed:
+                told[unit, source] = told.get((unit, source), 0) + int(rows)
+    return told if known else None

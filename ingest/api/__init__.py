@@ -8,9 +8,10 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from pydantic import SecretStr
 from starlette.routing import Match
 
-from ingest.api import datasets, measurements, reading
+from ingest.api import datasets, measurements, metrics, reading
 from ingest.api.gate import Gate
 from ingest.api.problems import Problem, install
 from store.database import open_pool
@@ -18,8 +19,10 @@ from store.database import open_pool
 Report = Callable[[str, str, dict[str, Any]], None]
 
 
-def create_api(dsn: str, log_url: str, *, pool_size: int = 4) -> FastAPI:
-    """The FastAPI application of the open interface.
+def create_api(
+    dsn: str, log_url: str, *, pool_size: int = 4, metrics_token: SecretStr | None = None
+) -> FastAPI:
+    """The FastAPI application of the open interface. `metrics_token`: see `ingest.api.metrics`.
 
     Unknown paths below /api are answered here, before any catch-all that pages may bring.
     `app.state.gate` holds what the routes share.
@@ -44,6 +47,7 @@ def create_api(dsn: str, log_url: str, *, pool_size: int = 4) -> FastAPI:
     app.include_router(measurements.router(gate))
     app.include_router(datasets.router(gate))
     app.include_router(reading.router(gate))
+    app.include_router(metrics.router(gate, metrics_token))
 
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> JSONResponse:
