@@ -99,6 +99,8 @@ def decode_measurements(body: bytes, *, unit: str, source: str, received_at: int
         return _measurements(body, unit, source, received_at)
     except RecursionError as error:
         raise too_deep() from error
+    except UnicodeDecodeError as error:
+        raise not_utf8(body) from error
 
 
 def decode_values(body: bytes, *, equipment: str, unit: str, source: str, received_at: int) -> Decoded:
@@ -107,6 +109,8 @@ def decode_values(body: bytes, *, equipment: str, unit: str, source: str, receiv
         return _one_time(body, equipment, unit, source, received_at)
     except RecursionError as error:
         raise too_deep() from error
+    except UnicodeDecodeError as error:
+        raise not_utf8(body) from error
 
 
 def _measurements(body: bytes, unit: str, source: str, received_at: int) -> Decoded:
@@ -277,6 +281,8 @@ def _row_by_row(
         parsed = _RAW_BODY.decode(body)
     except msgspec.ValidationError as outer:
         raise Malformed("wrong_shape", {"place": "$", "detail": str(outer)}) from outer
+    except msgspec.DecodeError as broken:  # further on than the wrong row
+        raise malformed_json(body, broken) from broken
     if parsed.records is None:
         raise Malformed("wrong_shape", {"place": "$", "detail": str(error)}) from error
     _limit(len(parsed.records))
@@ -287,6 +293,8 @@ def _row_by_row(
         except msgspec.ValidationError as fault:
             rows.refused.append(_row_fault(i, bytes(raw), fault))
             continue
+        except msgspec.DecodeError as broken:
+            raise malformed_json(bytes(raw), broken) from broken
         rows.tag.append(row.tag)
         rows.ts.append(row.ts)
         rows.value.append(row.value)
@@ -375,10 +383,24 @@ def malformed_json(body: bytes, error: msgspec.DecodeError) -> Malformed:
     text = str(error)
     head, _, tail = text.rpartition("(byte ")
     offset = int(tail.rstrip(")")) if head and tail.rstrip(")").isdigit() else len(body)
+    detail = (head or text).strip().removeprefix("JSON is malformed: ")
+    return _malformed_at(body, offset, detail)
+
+
+def not_utf8(body: bytes) -> Malformed:
+    """For a UnicodeDecodeError, which tells a place within some text: bytes that are no UTF-8."""
+    offset = len(body)
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        offset = error.start
+    return _malformed_at(body, offset, "invalid UTF-8")
+
+
+def _malformed_at(body: bytes, offset: int, detail: str) -> Malformed:
     before = body[:offset]
     line = before.count(b"\n") + 1
     column = offset - (before.rfind(b"\n") + 1) + 1
-    detail = (head or text).strip().removeprefix("JSON is malformed: ")
     return Malformed("malformed_json", {"line": str(line), "column": str(column), "detail": detail})
 
 

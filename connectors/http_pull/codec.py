@@ -37,7 +37,7 @@ def decode_page(body: bytes, *, unit: str, source: str, received_at: int) -> Pag
     """Decode `{"records", "next", "more"}`. A bad row becomes a refusal; raises BadPage."""
     try:
         envelope = _ENVELOPE.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadPage(str(error)) from error
     rows = b'{"records":' + bytes(envelope.records) + b"}"
     try:

@@ -41,7 +41,7 @@ def read_values(payload: bytes, equipment: str, columns: Columns) -> bool:
     try:
         parsed = _VALUES.decode(payload)
         ts = epoch_us(parsed.ts)
-    except (msgspec.DecodeError, RecursionError, BadTime):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadTime):
         return False
     if parsed.quality not in (None, "good"):
         return False
@@ -63,7 +63,7 @@ def read_payload(
     form = route.payload
     try:
         parsed = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(payload, error) from error
     if form.form == "values":
         _from_values(parsed, route, named, received_at, columns)

@@ -16,7 +16,7 @@ from ingest.api.measurements import ORIGINAL_KEPT_BYTES, batch_name
 from ingest.api.problems import Problem, error
 from ingest.batch import Refusal
 from ingest.datasets import DATASETS, MAX_RECORDS, check_records
-from ingest.decode import Malformed, malformed_json, too_deep
+from ingest.decode import Malformed, malformed_json, not_utf8, too_deep
 from ingest.records import Records, encode_records
 from store import datasets
 from store.datasets import Submission
@@ -108,6 +108,8 @@ def _records(body: bytes) -> list[bytes]:
         raise malformed_json(body, malformed) from malformed
     except RecursionError as deep:
         raise too_deep() from deep
+    except UnicodeDecodeError as wrong:
+        raise not_utf8(body) from wrong
     if len(records) > MAX_RECORDS:
         raise Malformed("too_many_rows", {"limit": str(MAX_RECORDS), "got": str(len(records))})
     return [bytes(record) for record in records]

@@ -43,6 +43,8 @@ def test_numbers_are_cursors_too():
         b'{"next": "1"}',
         b'{"records": 1}',
         b'{"records": [1',
+        b'{"records": [{"tag": "\xff", "ts": "2026-11-23T00:00:00Z", "value": 1}]}',
+        b'{"records": [], "next": "\xff"}',
         b'{"records": ' + b"[" * 20_000 + b"]" * 20_000 + b"}",
     ],
 )

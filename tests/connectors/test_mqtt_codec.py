@@ -108,7 +108,17 @@ FORMS: list[dict[str, Any]] = [
 
 
 @settings(max_examples=300)
-@given(st.one_of(JSON.map(lambda j: json.dumps(j).encode()), st.binary(max_size=30)), st.sampled_from(FORMS))
+@given(
+    st.one_of(
+        JSON.map(lambda j: json.dumps(j).encode()),
+        JSON.map(lambda j: json.dumps(j).encode().replace(b"a", b"\xff").replace(b"0", b"\xff", 1)),
+        st.binary(max_size=30),
+        st.sampled_from(
+            [b'{"ts":"2026-11-23T00:00:00Z","values":{"x":"\xff"}}', b'{"records":[null],"x":Infinity}']
+        ),
+    ),
+    st.sampled_from(FORMS),
+)
 def test_any_payload_is_taken_or_refused_never_raised(payload: bytes, form: dict[str, Any]):
     topic = form["topic"].replace("{equipment}", "E").replace("{signal}", "s")
     result = codec(*FORMS).decode([message(topic, payload)])
