@@ -65,7 +65,9 @@ def test_the_reporter_writes_changes_at_once_and_the_last_word_at_the_end(dsn: s
     assert until(lambda: words(dsn)["writer"].status == "ok", 5)
     reporter("writer", "ok", {"n": "last"})
     reporter.close()
-    assert words(dsn)["writer"].detail == {"n": "last"}
+    detail = words(dsn)["writer"].detail
+    assert detail.pop("rss_bytes") > 10_000_000
+    assert detail == {"n": "last"}
 
 
 def test_the_reporter_never_blocks_while_the_database_is_away() -> None:
