@@ -88,13 +88,18 @@ def read_booked(
     with conn.transaction():
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         conn.execute("SELECT set_config('statement_timeout', %s, true)", (f"{timeout_s * 1000:.0f}",))
-        return Booked(
-            sources=accounts.source_accounts(conn),
-            unassigned=operations.unassigned(conn, most_unassigned),
-            registered=registry.unit_ids(conn).keys(),
-            positions=operations.positions(conn, stream),
-            floors=operations.floors(conn, stream),
-        )
+        return booked_in(conn, stream, most_unassigned)
+
+
+def booked_in(conn: Connection, stream: str, most_unassigned: int = ALL) -> Booked:
+    """The same in the transaction at hand, which must be of one snapshot (repeatable read)."""
+    return Booked(
+        sources=accounts.source_accounts(conn),
+        unassigned=operations.unassigned(conn, most_unassigned),
+        registered=registry.unit_ids(conn).keys(),
+        positions=operations.positions(conn, stream),
+        floors=operations.floors(conn, stream),
+    )
 
 
 def pending(

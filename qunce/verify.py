@@ -21,8 +21,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ingest.batch import decode
-from ingest.log import LANES, Lane, Log, all_partitions
+from ingest import accounting
+from ingest.accounting import Account
+from ingest.log import Log
 from qunce.settings import Settings
 from store import accounts
 from store.database import connect
@@ -115,7 +116,7 @@ def _show(found: Verification) -> None:
         )  # fmt: skip
         table.add_row(
             "[green]✓[/green]" if source.balanced else "[red]✗[/red]",
-            source.source,
+            source.source or f"{source.unit or '?'} 未登记 not registered",
             *(f"{n:,}" for n in (*figures, source.redelivered, source.others)),
         )
     # Wide enough for the figures where no terminal says how wide it is.
@@ -135,66 +136,52 @@ async def verify(dsn: str, log_url: str, ledger_file: Path | None = None) -> Ver
     sent = _sent(ledger_file)
     log = await Log.connect(log_url, name="verify")
     try:
-        with connect(dsn, application="verify") as conn:
-            conn.isolation_level = IsolationLevel.REPEATABLE_READ
-            stored_to = {lane: accounts.positions(conn, log.identity, lane) for lane in LANES}
-            booked = accounts.source_accounts(conn)
-            rows = accounts.count_rows(conn)
-            held = accounts.count_held(conn)
-        pending = await _pending(log, stored_to)
+        # The list of the log before the snapshot of the store: see ingest.accounting.
+        waiting, identity = await log.waiting(), log.identity
     finally:
         await log.close()
-    return balance(booked, rows, held, pending, sent)
+    with connect(dsn, application="verify") as conn:
+        conn.isolation_level = IsolationLevel.REPEATABLE_READ
+        booked = accounting.booked_in(conn, identity)
+        rows = accounts.count_rows(conn)
+        held = accounts.count_held(conn)
+    waits = accounting.pending(waiting, booked.positions, booked.floors)
+    return balance(accounting.draw_up(booked, waits), rows, held, sent)
 
 
 def balance(
-    booked: list[accounts.SourceAccount],
+    drawn_up: list[Account],
     rows: list[accounts.UnitRows],
     held: list[accounts.SourceHeld],
-    pending: Mapping[tuple[str, str], int],
     sent: Mapping[str, Mapping[str, Any]],
 ) -> Verification:
-    """Hold the accounts against each other; pure. `pending` by (unit, source), `sent` by source."""
-    sources = []
-    by_key = {(a.unit, a.source): a for a in booked}
-    unseen = {key for key in pending if key not in by_key}
-    unheard = [
-        s for s in sent if s not in {source for _, source in by_key} | {source for _, source in unseen}
-    ]
-    for unit, source in [*by_key, *sorted(unseen)]:
-        account = by_key.get((unit, source))
-        sources.append(
-            _balance_source(unit, source, account, pending.get((unit, source), 0), sent.get(source))
-        )
+    """Hold the accounts against each other; pure. `sent` by source, `drawn_up` as of `ingest.accounting`."""
+    heard = {account.source for account in drawn_up}
+    sources = [_balance_source(account, sent.get(account.source)) for account in drawn_up]
     sources += [
-        _balance_source("", source, None, 0, sent[source]) for source in unheard if sent[source]["sent"]
+        _balance_source(Account("", source, 0, 0, 0, 0, 0, 0), own)
+        for source, own in sent.items()
+        if source not in heard and own["sent"]
     ]
-    return Verification(sources, _disagreements(booked, rows, held))
+    return Verification(sources, _disagreements(drawn_up, rows, held))
 
 
-def _balance_source(
-    unit: str,
-    source: str,
-    account: accounts.SourceAccount | None,
-    pending: int,
-    sent: Mapping[str, Any] | None,
-) -> SourceBalance:
-    stored, duplicates, corrections, quarantined = (
-        (account.stored, account.duplicates, account.corrections, account.quarantined)
-        if account
-        else (0, 0, 0, 0)
-    )
+def _balance_source(account: Account, sent: Mapping[str, Any] | None) -> SourceBalance:
+    stored, duplicates, corrections, quarantined, pending = (
+        account.stored, account.duplicates, account.corrections, account.quarantined, account.pending or 0,
+    )  # fmt: skip
     arrived = stored + duplicates + corrections + quarantined + pending
-    acknowledged = arrived if sent is None else int(sent["sent"])
+    # Where no sender keeps a count, what the way in counted when it appended has to do.
+    acknowledged = account.received if sent is None else int(sent["sent"])
     in_flight = 0 if sent is None else int(sent.get("in_flight", 0))
     meant_twice = 0 if sent is None else int(sent.get("faults", {}).get("duplicate", 0))
     explained = max(0, duplicates - meant_twice) + in_flight
     redelivered = max(0, min(arrived - acknowledged, explained))
-    shared = source.partition(":")[0] in _SHARED
+    shared = account.source.partition(":")[0] in _SHARED
     others = max(0, arrived - acknowledged - redelivered) if shared else 0
     return SourceBalance(
-        unit=unit,
-        source=source,
+        unit=account.unit,
+        source=account.source,
         sent=acknowledged + redelivered + others,
         stored=stored,
         duplicates=duplicates,
@@ -209,9 +196,13 @@ def _balance_source(
 
 
 def _disagreements(
-    booked: list[accounts.SourceAccount], rows: list[accounts.UnitRows], held: list[accounts.SourceHeld]
+    booked: list[Account], rows: list[accounts.UnitRows], held: list[accounts.SourceHeld]
 ) -> list[str]:
-    found = []
+    found = [
+        f"{a.unit} {a.source}: {a.received} rows appended to the log, but not as many accounted for"
+        for a in booked
+        if not a.balanced
+    ]
     stored: Counter[str] = Counter()
     for account in booked:
         stored[account.unit] += account.stored + account.corrections
@@ -234,14 +225,3 @@ def _sent(ledger_file: Path | None) -> dict[str, dict[str, Any]]:
         return {}
     sources: dict[str, dict[str, Any]] = json.loads(ledger_file.read_text("utf-8"))["sources"]
     return sources
-
-
-async def _pending(log: Log, stored_to: Mapping[Lane, Mapping[int, int]]) -> Counter[tuple[str, str]]:
-    pending: Counter[tuple[str, str]] = Counter()
-    for lane, stored in stored_to.items():
-        reader = log.read(lane, {p: stored.get(p, 0) for p in all_partitions()})
-        while entries := await reader.next(64, 0.5):
-            for entry in entries:
-                if entry.kind == "batch":
-                    pending[entry.unit, decode(entry.data).source] += entry.rows
-    return pending

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from ingest.accounting import Account
 from qunce.verify import Verification, balance
-from store.accounts import SourceAccount, SourceHeld, UnitRows
+from store.accounts import SourceHeld, UnitRows
 
 KEY = ("U", "mqtt:U")
 
@@ -16,13 +17,11 @@ def verdict(
     *, stored: int = 8, duplicates: int = 1, quarantined: int = 1, pending: int = 0, in_tables: int | None = None,
     held: int | None = None, **sent: Any,
 ) -> Verification:  # fmt: skip
-    received = stored + duplicates + quarantined
-    account = SourceAccount(*KEY, received, stored, duplicates, 0, quarantined, None, None)
+    received = stored + duplicates + quarantined + pending
     return balance(
-        [account],
+        [Account(*KEY, received, stored, duplicates, 0, quarantined, pending)],
         [UnitRows("U", stored if in_tables is None else in_tables, 0, 0)],
         [SourceHeld(*KEY, quarantined if held is None else held)],
-        {KEY: pending},
         {"mqtt:U": sent} if sent else {},
     )
 
@@ -50,20 +49,27 @@ def test_balance(balanced: bool, case: Verification) -> None:
 
 
 def test_a_source_of_which_nothing_arrived_shows() -> None:
-    found = balance([], [], [], {}, {"opcua:F1": {"sent": 5, "in_flight": 0}})
+    found = balance([], [], [], {"opcua:F1": {"sent": 5, "in_flight": 0}})
     assert not found.balanced
     assert found.sources[0].sent == 5
 
 
 def test_what_is_only_in_the_log_shows_as_pending() -> None:
-    found = balance([], [], [], {KEY: 4}, {"mqtt:U": {"sent": 4, "in_flight": 0}})
+    found = balance([Account(*KEY, 4, 0, 0, 0, 0, 4)], [], [], {"mqtt:U": {"sent": 4, "in_flight": 0}})
     assert found.balanced
     assert found.sources[0].pending == 4
 
 
 def test_a_server_of_ones_own_has_no_other_senders() -> None:
-    account = SourceAccount("U", "opcua:F1", 10, 10, 0, 0, 0, None, None)
+    account = Account("U", "opcua:F1", 10, 10, 0, 0, 0, 0)
     held = [SourceHeld("U", "opcua:F1", 0)]
     rows = [UnitRows("U", 10, 0, 0)]
-    assert balance([account], rows, held, {}, {"opcua:F1": {"sent": 10}}).balanced
-    assert not balance([account], rows, held, {}, {"opcua:F1": {"sent": 9}}).balanced
+    assert balance([account], rows, held, {"opcua:F1": {"sent": 10}}).balanced
+    assert not balance([account], rows, held, {"opcua:F1": {"sent": 9}}).balanced
+
+
+def test_what_the_way_in_counted_and_nobody_judged_shows() -> None:
+    lost = Account(*KEY, 11, 10, 0, 0, 0, 0)
+    found = balance([lost], [UnitRows("U", 10, 0, 0)], [], {})
+    assert not found.balanced
+    assert "11" in found.disagreements[0]
