@@ -126,6 +126,12 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "请给设备或网关对时(NTP)",
             "Synchronise the clock of the device or gateway (NTP)",
         ),
+        "period_closed": Reason(
+            "时间 {ts} 早于 {closed_until},该时段已结账",
+            "time {ts} is before {closed_until}: that period is closed",
+            "请联系平台重新开放该时段,然后重放隔离区中的数据",
+            "Ask the platform to open the period again; then replay what is in the quarantine",
+        ),
         "out_of_range": Reason(
             "值 {got} 超出物理范围 [{low}, {high}] {unit}",
             "value {got} is outside the physical range [{low}, {high}] {unit}",
