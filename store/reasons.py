@@ -218,3 +218,8 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
         ),
     }
 )
+
+
+def reason_of(code: str) -> Reason:
+    """The reason of a code, also of one that is no longer in the list: an entry is kept for longer than a release."""
+    return REASONS.get(code) or Reason(code, code, "请联系平台", "Ask the platform")

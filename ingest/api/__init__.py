@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import SecretStr
 from starlette.routing import Match
 
-from ingest.api import datasets, measurements, metrics, reading
+from ingest.api import datasets, measurements, metrics, quarantine, reading
 from ingest.api.gate import Gate
 from ingest.api.problems import Problem, install
 from store.database import open_pool
@@ -47,6 +47,7 @@ def create_api(
     app.include_router(measurements.router(gate))
     app.include_router(datasets.router(gate))
     app.include_router(reading.router(gate))
+    app.include_router(quarantine.router(gate))
     app.include_router(metrics.router(gate, metrics_token))
 
     @app.get("/healthz", include_in_schema=False)
