@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, LiteralString, NamedTuple
 
@@ -215,6 +216,16 @@ def apply(
         conn.execute(_UPSERT[dataset], parameters)
         reopen(conn, unit_id, dataset, changes)
     return len(revisions), duplicates, corrections
+
+
+def last_reported(conn: Connection, unit_id: int, dataset: str, keys: Sequence[str]) -> dict[str, datetime]:
+    """When records of these natural keys were last reported; those never reported are left out."""
+    rows = conn.execute(
+        "SELECT natural_key, max(received_at) FROM dataset_revision"
+        " WHERE unit_id = %s AND dataset = %s AND natural_key = ANY(%s) GROUP BY natural_key",
+        (unit_id, dataset, list(keys)),
+    )
+    return dict(rows.fetchall())
 
 
 def keep_submission(conn: Connection, batch: str, unit_id: int, dataset: str, verdict: Submission) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ingest.api.gate import Gate
 from ingest.api.problems import Problem
 from ingest.held import MEDIA_TYPES, Format, as_dict, lines
+from ingest.log import Kind, Lane
+from ingest.replay import HINDRANCES, Left, Outcome, Replay
 from store import quarantine
+from store.database import Connection
 from store.quarantine import Filter
+from store.reasons import reason_of
 from store.registry import Unit
 
 _EXPORT_PAGE = 500
@@ -21,6 +26,49 @@ _MOST_ID = 2**63 - 1
 
 _Text = Annotated[str | None, Query(max_length=400)]
 _Id = Annotated[int | None, Query(ge=1, le=_MOST_ID)]
+
+
+_LEFT_SHOWN = 100
+_REPLAYS_AT_ONCE = 2  # each holds a connection of the pool while it waits for the log
+
+
+class WantedBody(BaseModel):
+    """The same filters in a body."""
+
+    model_config = ConfigDict(extra="forbid")
+    source: Annotated[str | None, Field(max_length=400)] = None
+    reason: Annotated[str | None, Field(max_length=400)] = None
+    tag: Annotated[str | None, Field(max_length=400)] = None
+    batch: Annotated[str | None, Field(max_length=400)] = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("contains the character U+0000")
+        return value
+
+
+class ReplayBody(BaseModel):
+    """What to replay: `ids`, or a `filter` ({} = all that is open); `after` = `next` of the answer before."""
+
+    model_config = ConfigDict(extra="forbid")
+    ids: Annotated[list[Annotated[int, Field(ge=1, le=_MOST_ID)]] | None, Field(max_length=2000)] = None
+    filter: WantedBody | None = None
+    after: Annotated[int | None, Field(ge=1, le=_MOST_ID)] = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.ids is None) == (self.filter is None):
+            raise ValueError("needs either ids or filter")
+        return self
+
+    def of(self, unit: Unit) -> Filter:
+        """As a filter of that unit's own entries."""
+        given = {} if self.filter is None else self.filter.model_dump()
+        return Filter(unit_id=unit.unit_id, ids=self.ids, **given)
 
 
 class Wanted:
@@ -52,6 +100,7 @@ class Wanted:
 def router(gate: Gate) -> APIRouter:
     """The routes, on this process's gate."""
     routes = APIRouter(tags=["quarantine"])
+    replaying: set[str] = set()
 
     @routes.get("/api/v1/quarantine")
     async def held(
@@ -98,7 +147,55 @@ def router(gate: Gate) -> APIRouter:
             raise Problem("not_found", {"path": request.url.path})
         return as_dict(entry)
 
+    @routes.post("/api/v1/quarantine/replay")
+    async def replay(request: Request, body: ReplayBody) -> dict[str, Any]:
+        """Put what would be taken now into the log again, up to 2,000 entries a request, oldest first.
+
+        Answers when that is durable. Asking twice doubles nothing. Go on with `after` = `next`.
+        """
+        unit = await gate.unit(request)
+        if unit.code in replaying or len(replaying) >= _REPLAYS_AT_ONCE:
+            raise Problem("busy", retry_after_s=1)
+        replaying.add(unit.code)
+        try:
+            outcome = await gate.query(_replay, gate, asyncio.get_running_loop(), body, unit)
+        finally:
+            replaying.discard(unit.code)
+        return {
+            "looked_at": outcome.looked,
+            "replayed": outcome.replayed,
+            "readings": outcome.readings,
+            "still_open": len(outcome.left),
+            "left": [_shown(left) for left in outcome.left[:_LEFT_SHOWN]],
+            "next": outcome.after if outcome.more else None,
+        }
+
     return routes
+
+
+def _replay(
+    conn: Connection, gate: Gate, loop: asyncio.AbstractEventLoop, body: ReplayBody, unit: Unit
+) -> Outcome:
+    def append(
+        data: bytes, *, kind: Kind, lane: Lane, unit: str, source: str, msg_id: str, rows: int
+    ) -> None:
+        appending = gate.append(
+            data, kind=kind, lane=lane, unit=unit, source=source, msg_id=msg_id, rows=rows
+        )
+        asyncio.run_coroutine_threadsafe(appending, loop).result()
+
+    return Replay(append).page(conn, body.of(unit), after=body.after)
+
+
+def _shown(left: Left) -> dict[str, Any]:
+    reason = HINDRANCES.get(left.reason) or reason_of(left.reason)
+    return {
+        "id": left.quarantine_id,
+        "state": left.state,
+        "reason": left.reason,
+        "message": reason.message(left.parameters),
+        "hint": reason.hint(left.parameters),
+    }
 
 
 async def _page(gate: Gate, wanted: Filter, after: int | None) -> quarantine.Page:
