@@ -13,8 +13,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from qunce import periods, quarantine
 from qunce.failures import explain
-from qunce.settings import Settings, SettingsError, default_data_dir, load
+from qunce.options import ConfigOption, DataDirOption, JsonOption, settings_of
+from qunce.settings import SettingsError, default_data_dir
 
 app = typer.Typer(
     name="qunce",
@@ -25,15 +27,8 @@ app = typer.Typer(
 )
 db = typer.Typer(help="数据库 | the database", no_args_is_help=True)
 app.add_typer(db, name="db")
-
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="设置文件 | settings file (TOML); see docs/settings.md")
-]
-DataDirOption = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="数据目录 | data directory; default below the user's data home"),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="输出 JSON | as JSON")]
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(periods.app, name="periods")
 
 
 def main() -> None:
@@ -49,14 +44,6 @@ def main() -> None:
             raise
         print(f"qunce: {message}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
-
-
-def _settings(config: Path | None, data_dir: Path | None, *, generated: bool = True) -> Settings:
-    from qunce.logging import configure
-
-    settings = load(config, data_dir, generated=generated)
-    configure(settings.logging)
-    return settings
 
 
 @app.command()
@@ -96,7 +83,7 @@ def demo(
     from qunce.demo.run import Demo, DemoOptions
     from qunce.supervisor import InUse
 
-    settings = _settings(config, data_dir, generated=False)
+    settings = settings_of(config, data_dir, generated=False)
     logging.getLogger("qunce").setLevel(max(logging.WARNING, logging.getLogger().level))
     if port is not None:
         settings = settings.model_copy(update={"api": settings.api.model_copy(update={"port": port})})
@@ -123,7 +110,7 @@ def up(
     """在前台运行所给角色 | run the given roles in the foreground until Ctrl-C."""
     from qunce.roles import parse, run
 
-    settings = _settings(config, data_dir)
+    settings = settings_of(config, data_dir)
     try:
         wanted = parse(roles)
     except ValueError as error:
@@ -136,7 +123,7 @@ def status(as_json: JsonOption = False, config: ConfigOption = None, data_dir: D
     """各部分的状态 | what runs, and what each part says of itself; exit code 1 if something is not well."""
     from qunce.status import gather, show
 
-    found = gather(_settings(config, data_dir))
+    found = gather(settings_of(config, data_dir))
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False, indent=1, default=str))
     else:
@@ -149,7 +136,7 @@ def check(as_json: JsonOption = False, config: ConfigOption = None, data_dir: Da
     """检查设置与每个后端 | are the settings right and is every back end reachable?; exit code 1 if not."""
     from qunce.checks import run_checks
 
-    checks = run_checks(_settings(config, data_dir))
+    checks = run_checks(settings_of(config, data_dir))
     if as_json:
         typer.echo(json.dumps([check._asdict() for check in checks], ensure_ascii=False, indent=1))
     else:
@@ -168,7 +155,7 @@ def verify(as_json: JsonOption = False, config: ConfigOption = None, data_dir: D
     """逐源对账：发送 = 入库 + 重复 + 隔离 + 在途 | does every source's account balance?; exit code 1 if not."""
     from qunce.verify import run
 
-    raise typer.Exit(run(_settings(config, data_dir), as_json=as_json))
+    raise typer.Exit(run(settings_of(config, data_dir), as_json=as_json))
 
 
 @app.command()
@@ -193,7 +180,7 @@ def provision(
     from qunce.provision import read_pilots, write_nats_users
     from qunce.roles import needed
 
-    settings = _settings(config, data_dir)
+    settings = settings_of(config, data_dir)
     dsn, keys_file = needed(settings, "database.dsn"), settings.data_dir / "keys.json"
     # Before anything is registered: is what the second half needs there?
     broker = needed(settings, "mqtt.url") if nats_users is not None else ""
@@ -220,7 +207,7 @@ def migrate(config: ConfigOption = None, data_dir: DataDirOption = None) -> None
     from store.layout import current
     from store.migrate import migrate as apply
 
-    settings = _settings(config, data_dir)
+    settings = settings_of(config, data_dir)
     with connect(needed(settings, "database.dsn"), application="migrate") as conn:
         applied: list[Any] = apply(conn)
         layout = current(conn)
