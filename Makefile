@@ -28,14 +28,16 @@ lint: $(READY) ## 静态检查 | ruff, mypy --strict, the rooms' import rules, g
 	@PYTHONWARNINGS=ignore .venv/bin/lint-imports --no-logo
 	@$(PY) -m deploy.reference --check
 	@$(PY) -m metrics.reference --check
+	@$(PY) -m ingest.reference --check
 
 fix: $(READY) ## 自动整理代码 | what ruff can mend by itself
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-docs: $(READY) ## 生成参考文档 | docs/settings.md from the settings model, docs/indicators.md from the catalogue
+docs: $(READY) ## 生成参考文档 | docs/settings.md, indicators.md, reasons.md from the program itself
 	@$(PY) -m deploy.reference
 	@$(PY) -m metrics.reference
+	@$(PY) -m ingest.reference
 
 bench: $(READY) ## 性能测试 | rows per second through the log and the writer into the store
 	@$(PY) -m benchmarks $(ARGS)

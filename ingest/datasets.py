@@ -27,6 +27,7 @@ LEAST_INTERVAL_S = 0.1
 """Slots due grow with 1 / interval: one tag must not outweigh all others of a province."""
 _EARLIEST, _END = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 _FIELD_SHOWN = 100
+_NUMERIC = frozenset({"float", "int", "counter"})
 
 _ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 
@@ -131,6 +132,8 @@ class Tag(Record):
     valid_from: Moment
     range_min: float | None = None
     range_max: float | None = None
+    frozen_after_s: Annotated[float | None, Field(gt=0)] = None
+    rate_max_per_s: Annotated[float | None, Field(gt=0)] = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -142,6 +145,11 @@ class Tag(Record):
             raise ValueError(f"signal {self.signal} needs data_type counter")
         if self.range_min is not None and self.range_max is not None and self.range_min > self.range_max:
             raise ValueError("range_min is greater than range_max")
+        watched = self.frozen_after_s is not None or self.rate_max_per_s is not None
+        if watched and self.data_type not in _NUMERIC:
+            raise ValueError(
+                "frozen_after_s and rate_max_per_s need a numeric data_type: float, int, counter"
+            )
         return self
 
 

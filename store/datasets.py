@@ -52,15 +52,17 @@ _UPSERT: Mapping[str, LiteralString] = MappingProxyType(
                 SELECT r.*, q.equipment_id
                 FROM jsonb_to_recordset(%(records)s) AS r (name text, equipment_code text, signal text,
                     data_type text, unit text, interval_s float8, valid_from timestamptz,
-                    range_min float8, range_max float8)
+                    range_min float8, range_max float8, frozen_after_s float8, rate_max_per_s float8)
                 JOIN equipment q ON q.unit_id = %(unit)s AND q.code = r.equipment_code
             ), kept AS (
-                INSERT INTO tag (unit_id, equipment_id, name, signal, data_type, unit, range_min, range_max)
+                INSERT INTO tag (unit_id, equipment_id, name, signal, data_type, unit, range_min, range_max,
+                    frozen_after_s, rate_max_per_s)
                 SELECT DISTINCT ON (name) %(unit)s, equipment_id, name, signal, data_type, unit,
-                    range_min, range_max
+                    range_min, range_max, frozen_after_s, rate_max_per_s
                 FROM input ORDER BY name, valid_from DESC
                 ON CONFLICT (unit_id, name) DO UPDATE SET equipment_id = excluded.equipment_id,
-                    unit = excluded.unit, range_min = excluded.range_min, range_max = excluded.range_max
+                    unit = excluded.unit, range_min = excluded.range_min, range_max = excluded.range_max,
+                    frozen_after_s = excluded.frozen_after_s, rate_max_per_s = excluded.rate_max_per_s
                 RETURNING tag_id, name
             )
             INSERT INTO reporting_schedule (tag_id, valid_from, interval_s)
@@ -192,7 +194,7 @@ def apply(
     duplicates = corrections = 0
     for key, record in zip(keys, records, strict=True):
         revision, present = before.get(key, (0, None))
-        if present == record:
+        if present is not None and _stated(present) == _stated(record):
             duplicates += 1
             continue
         corrections += revision > 0
@@ -216,6 +218,11 @@ def apply(
         conn.execute(_UPSERT[dataset], parameters)
         reopen(conn, unit_id, dataset, changes)
     return len(revisions), duplicates, corrections
+
+
+def _stated(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says: a field that was not among the dataset's yet is as one left out."""
+    return {field: value for field, value in record.items() if value is not None}
 
 
 def last_reported(conn: Connection, unit_id: int, dataset: str, keys: Sequence[str]) -> dict[str, datetime]:

@@ -220,6 +220,42 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What does not refuse a reading but marks its quality: an OPC UA status (upper 16 bits), and why."""
+
+    quality: int
+    status: str
+    text: Reason
+
+
+FINDINGS: Mapping[str, Finding] = MappingProxyType(
+    {
+        "frozen_value": Finding(
+            0x4090,
+            "UncertainLastUsableValue",
+            Reason(
+                "值超过 frozen_after_s 秒没有变化",
+                "the value has not changed for longer than frozen_after_s",
+                "请检查传感器和采集程序;确实会长时间不变的标签不要登记 frozen_after_s",
+                "Check sensor and acquisition; do not register frozen_after_s for a tag that may well stand still",
+            ),
+        ),
+        "rate_of_change": Finding(
+            0x4093,
+            "UncertainSensorNotAccurate",
+            Reason(
+                "值的变化快于 rate_max_per_s",
+                "the value changes faster than rate_max_per_s",
+                "请检查传感器和接线,或更正标签登记的 rate_max_per_s",
+                "Check sensor and wiring, or correct the tag's rate_max_per_s",
+            ),
+        ),
+    }
+)
+"""Findings apply to tags that register a limit for them, and only to readings of good quality."""
+
+
 def reason_of(code: str) -> Reason:
     """The reason of a code, also of one that is no longer in the list: an entry is kept for longer than a release."""
     return REASONS.get(code) or Reason(code, code, "请联系平台", "Ask the platform")

@@ -52,6 +52,8 @@ def test_the_same_instant_in_another_zone_is_the_same_record() -> None:
         ({"valid_from": "1999-12-31T23:59:59Z"}, "valid_from", "invalid_field"),
         ({"valid_from": "9999-12-31T23:00:00-08:00"}, "valid_from", "invalid_field"),
         ({"interval_s": 0.099}, "interval_s", "invalid_field"),
+        ({"frozen_after_s": 60}, "record", "invalid_field"),
+        ({"rate_max_per_s": 0}, "rate_max_per_s", "invalid_field"),
     ],
 )
 def test_refusals_name_the_field(change: dict[str, object], field: str, reason: str) -> None:
