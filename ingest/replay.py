@@ -82,6 +82,10 @@ class Append(Protocol):
         """See `ingest.log.Log.append`."""
 
 
+TagsOf = Callable[[Connection, str, tuple[str, ...]], UnitTags | None]
+"""The tags of a unit (None = not registered), as they are now for these names."""
+
+
 class Left(NamedTuple):
     """An entry that stays open: refused now as well (a code of store.reasons), or not replayable (HINDRANCES)."""
 
@@ -156,16 +160,14 @@ class _Reported:
 
 
 class Replay:
-    """One run through the quarantine, page by page. Remembers the registry of one unit, so make one a run.
+    """One run through the quarantine, page by page. Without `tags_of` it remembers a unit's tags, so make one a run.
 
     `append` and the database block: run it in a thread.
     """
 
-    def __init__(
-        self, append: Append, tags_of: Callable[[Connection, str], UnitTags | None] = registry.unit_tags
-    ) -> None:
+    def __init__(self, append: Append, tags_of: TagsOf | None = None) -> None:
         self._append = append
-        self._tags_of = tags_of
+        self._tags_of: TagsOf = tags_of or self._remembered
         self._tags: dict[str, UnitTags | None] = {}
 
     def page(
@@ -200,29 +202,27 @@ class Replay:
     def _group(
         self, conn: Connection, group: Sequence[_Reading | _Whole | _Reported], outcome: Outcome, now: int
     ) -> None:
-        entry = group[0].entry
-        if (known := self._known(conn, entry.unit)) is None:
-            outcome.left += [_left(one.entry, "unknown_unit", {"unit": entry.unit}) for one in group]
-            return
         match group[0]:
             case _Reading():
-                self._readings(conn, [one for one in group if isinstance(one, _Reading)], known, outcome, now)
-            case _Whole(batch=batch):
-                self._whole(conn, entry, batch, known, outcome, now)
+                self._readings(conn, [one for one in group if isinstance(one, _Reading)], outcome, now)
+            case _Whole(entry=entry, batch=batch):
+                self._whole(conn, entry, batch, outcome, now)
             case _Reported(dataset=dataset):
-                self._reported(conn, [one.entry for one in group], dataset, known.unit_id, outcome, now)
+                self._reported(conn, [one.entry for one in group], dataset, outcome, now)
 
-    def _known(self, conn: Connection, unit: str) -> UnitTags | None:
+    def _remembered(self, conn: Connection, unit: str, names: tuple[str, ...]) -> UnitTags | None:
         if unit not in self._tags:
-            self._tags = {unit: self._tags_of(conn, unit)}
+            self._tags = {unit: registry.unit_tags(conn, unit)}
         return self._tags[unit]
 
-    def _readings(
-        self, conn: Connection, group: list[_Reading], tags: UnitTags, outcome: Outcome, now: int
-    ) -> None:
+    def _readings(self, conn: Connection, group: list[_Reading], outcome: Outcome, now: int) -> None:
         entry = group[0].entry
         body = b'{"mode":"backfill","records":[' + b",".join(one.row for one in group) + b"]}"
         decoded = decode_measurements(body, unit=entry.unit, source=_source(entry), received_at=now)
+        tags = self._tags_of(conn, entry.unit, decoded.batch.tags)
+        if tags is None:
+            outcome.left += [_left(one.entry, "unknown_unit", {"unit": entry.unit}) for one in group]
+            return
         checked = check(decoded.batch, tags, now, decoded.index)
         outcome.left += [
             _left(group[_row(refusal)].entry, refusal.reason, refusal.parameters)
@@ -233,9 +233,11 @@ class Replay:
         if ids:
             self._send(conn, batch, ids, outcome)
 
-    def _whole(
-        self, conn: Connection, entry: Held, batch: Batch, tags: UnitTags, outcome: Outcome, now: int
-    ) -> None:
+    def _whole(self, conn: Connection, entry: Held, batch: Batch, outcome: Outcome, now: int) -> None:
+        tags = self._tags_of(conn, entry.unit, batch.tags)
+        if tags is None:
+            outcome.left.append(_left(entry, "unknown_unit", {"unit": entry.unit}))
+            return
         checked = check(batch, tags, now)
         refused = (*batch.refused, *checked.refused)
         if not batch.rows:
@@ -249,8 +251,9 @@ class Replay:
         self._send(conn, batch.take(checked.keep, checked.refused), [entry.quarantine_id, *rest], outcome)
 
     def _reported(
-        self, conn: Connection, entries: list[Held], dataset: str, unit_id: int, outcome: Outcome, now: int
+        self, conn: Connection, entries: list[Held], dataset: str, outcome: Outcome, now: int
     ) -> None:
+        unit_id = entries[0].unit_id
         good, refused = check_records(dataset, [entry.original for entry in entries])
         outcome.left += [_left(entries[_row(r)], r.reason, r.parameters) for r in refused]
         wrong = datasets.problems(conn, unit_id, dataset, [record for _, record in good])

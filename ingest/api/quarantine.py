@@ -19,7 +19,7 @@ from store import quarantine
 from store.database import Connection
 from store.quarantine import Filter
 from store.reasons import reason_of
-from store.registry import Unit
+from store.registry import Unit, UnitTags
 
 _EXPORT_PAGE = 500
 _MOST_ID = 2**63 - 1
@@ -184,7 +184,13 @@ def _replay(
         )
         asyncio.run_coroutine_threadsafe(appending, loop).result()
 
-    return Replay(append).page(conn, body.of(unit), after=body.after)
+    def tags_of(_: Connection, __: str, names: tuple[str, ...]) -> UnitTags:
+        tags = asyncio.run_coroutine_threadsafe(gate.tags(unit, names), loop).result()
+        if tags is None:  # the database went away: the unit's key was known
+            raise Problem("unavailable", retry_after_s=5)
+        return tags
+
+    return Replay(append, tags_of).page(conn, body.of(unit), after=body.after)
 
 
 def _shown(left: Left) -> dict[str, Any]:
