@@ -10,9 +10,6 @@ import numpy as np
 
 from ingest.batch import Batch, Mode, Refusal, encode
 
-ORIGINAL_MOST_BYTES = 256 * 1024
-"""More of a refused original than this is not kept."""
-
 
 class Columns:
     """Collects readings and refusals of one unit; `batch()` makes the Batch."""
@@ -80,12 +77,11 @@ def refusal(
     tag: str | None = None,
     ts: int | None = None,
 ) -> Refusal:
-    """A Refusal whose original is kept up to ORIGINAL_MOST_BYTES; a cut is stated in its parameters."""
-    parameters = dict(parameters or {})
-    if len(original) > ORIGINAL_MOST_BYTES:
-        parameters["original_bytes"] = str(len(original))
-        original = original[:ORIGINAL_MOST_BYTES]
-    return Refusal(place=place, reason=reason, parameters=parameters, original=original, tag=tag, ts=ts)
+    """A Refusal of which no more of the original is kept than the quarantine keeps; a cut is stated."""
+    whole = Refusal(
+        place=place, reason=reason, parameters=dict(parameters or {}), original=original, tag=tag, ts=ts
+    )
+    return whole.bounded()
 
 
 def scalar(value: object) -> tuple[float, str | None, str]:
@@ -201,7 +197,5 @@ def _cut(batch: Batch, most_bytes: int) -> Batch:
         )
     parameters |= {"got_bytes": str(len(large)), "limit_bytes": str(most_bytes)}
     empty = _rows(batch, slice(0, 0), slice(0, 0))
-    cut = Refusal(
-        place=place[:1024], reason=reason, parameters=parameters, original=large[:keep], tag=tag, ts=ts
-    )
-    return replace(empty, refused=(cut,))
+    cut = Refusal(place=place[:1024], reason=reason, parameters=parameters, original=large, tag=tag, ts=ts)
+    return replace(empty, refused=(cut.bounded(keep),))

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from store.quarantine import ORIGINAL_MOST_BYTES, kept
+
 Mode = Literal["live", "backfill"]
 
 # OPC UA StatusCode, upper 16 bits as a signed number: severity and sub-code survive in an int16.
@@ -32,7 +34,7 @@ def quality_of_status(status: int) -> int:
 class Refusal(msgspec.Struct, frozen=True):
     """One row (or one whole body) that could not be taken.
 
-    `place` says where in the input; `reason` is a code of ingest.reasons; `parameters` fill the
+    `place` says where in the input; `reason` is a code of store.reasons; `parameters` fill the
     reason's text; `original` are the bytes as received; `ts` µs UTC where it could be read.
     """
 
@@ -42,6 +44,13 @@ class Refusal(msgspec.Struct, frozen=True):
     original: bytes
     tag: str | None = None
     ts: int | None = None
+
+    def bounded(self, most: int = ORIGINAL_MOST_BYTES) -> Refusal:
+        """With at most so many bytes of the original; a cut is stated, with size and SHA-256 of the whole."""
+        if len(self.original) <= most:
+            return self
+        original, parameters = kept(self.original, self.parameters, most)
+        return msgspec.structs.replace(self, original=original, parameters=parameters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

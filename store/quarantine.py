@@ -137,6 +137,18 @@ def keep(conn: Connection, refused: list[Refused], *, unit_most_bytes: int = UNI
         copy.write(_END)
 
 
+def kept(
+    original: bytes, parameters: dict[str, str], most: int = ORIGINAL_MOST_BYTES
+) -> tuple[bytes, dict[str, str]]:
+    """What is kept of an original, and the parameters with the size and SHA-256 of the whole if it was cut."""
+    if len(original) <= most:
+        return original, parameters
+    if "original_bytes" not in parameters:  # else it came here cut already
+        digest = hashlib.sha256(original).hexdigest()
+        parameters = parameters | {"original_bytes": str(len(original)), "original_sha256": digest}
+    return original[:most], parameters
+
+
 @dataclass(frozen=True, slots=True)
 class _Columns:
     """Refusals, what is kept of their originals, and their parameters, which state a cut."""
@@ -147,14 +159,10 @@ class _Columns:
 
     def cut(self, i: int, most: int) -> int:
         """Keep at most so many bytes of an original; returns how many are spared."""
-        before, original = len(self.original[i]), self.refused[i].original
+        before, whole = len(self.original[i]), self.refused[i].original
         if before <= most:
             return 0
-        if "original_bytes" not in self.parameters[i]:  # else it came here cut already
-            digest = hashlib.sha256(original).hexdigest()
-            stated = {"original_bytes": str(len(original)), "original_sha256": digest}
-            self.parameters[i] = self.parameters[i] | stated
-        self.original[i] = original[:most]
+        self.original[i], self.parameters[i] = kept(whole, self.parameters[i], most)
         return before - most
 
 
