@@ -24,6 +24,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from ingest.arrow import decode_arrow
 from ingest.batch import Batch, Refusal, decode, encode
@@ -32,7 +33,7 @@ from ingest.decode import Malformed, decode_measurements
 from ingest.log import MAX_MESSAGE_BYTES, Kind, Lane
 from ingest.records import Records, encode_records
 from ingest.validate import check
-from store import datasets, quarantine, registry
+from store import datasets, periods, quarantine, registry
 from store.database import Connection
 from store.quarantine import ARROW_STREAM, Filter, Held
 from store.reasons import Reason
@@ -223,13 +224,14 @@ class Replay:
         if tags is None:
             outcome.left += [_left(one.entry, "unknown_unit", {"unit": entry.unit}) for one in group]
             return
-        checked = check(decoded.batch, tags, now, decoded.index)
+        batch, index = _open(decoded.batch, decoded.index, periods.closed_until(conn, tags.unit_id))
+        checked = check(batch, tags, now, index)
         outcome.left += [
             _left(group[_row(refusal)].entry, refusal.reason, refusal.parameters)
-            for refusal in (*decoded.batch.refused, *checked.refused)
+            for refusal in (*batch.refused, *checked.refused)
         ]
-        batch = replace(decoded.batch.take(checked.keep), refused=())
-        ids = [group[i].entry.quarantine_id for i in decoded.index[checked.keep].tolist()]
+        batch = replace(batch.take(checked.keep), refused=())
+        ids = [group[i].entry.quarantine_id for i in index[checked.keep].tolist()]
         if ids:
             self._send(conn, batch, ids, outcome)
 
@@ -238,7 +240,8 @@ class Replay:
         if tags is None:
             outcome.left.append(_left(entry, "unknown_unit", {"unit": entry.unit}))
             return
-        checked = check(batch, tags, now)
+        batch, index = _open(batch, np.arange(len(batch)), periods.closed_until(conn, tags.unit_id))
+        checked = check(batch, tags, now, index)
         refused = (*batch.refused, *checked.refused)
         if not batch.rows:
             outcome.left.append(_left(entry, "not_readings", {}))
@@ -380,6 +383,34 @@ def _row_bytes(tag: str, ts: bytes, value: bytes, quality: bytes) -> bytes:
             b"}",
         )
     )
+
+
+def _open(
+    batch: Batch, index: npt.NDArray[np.int64], closed_until: int | None
+) -> tuple[Batch, npt.NDArray[np.int64]]:
+    """The batch without readings of a closed period (source times before it, µs UTC), which it refuses."""
+    if closed_until is None or not (closed := batch.ts < closed_until).any():
+        return batch, index
+    until = moment(closed_until).isoformat()
+    refused = []
+    for i in np.flatnonzero(closed).tolist():
+        tag, ts = batch.tags[batch.tag_index[i]], int(batch.ts[i])
+        text = None if batch.text is None else batch.text[i]
+        content = {
+            "tag": tag, "ts": ts, "value": float(batch.value[i]) if text is None else text,
+            "quality": (int(batch.quality[i]) & 0xFFFF) << 16,
+        }  # fmt: skip
+        parameters = {"tag": tag, "ts": _shown(ts), "closed_until": until}
+        place, original = f"records[{index[i]}].ts", msgspec.json.encode(content)
+        refused.append(Refusal(place, "period_closed", parameters, original, tag, ts))
+    return batch.take(~closed, tuple(refused)), index[~closed]
+
+
+def _shown(us: int) -> str:
+    try:
+        return moment(us).isoformat()
+    except OverflowError:
+        return f"{us} µs"
 
 
 def _source(entry: Held) -> str:

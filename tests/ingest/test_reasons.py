@@ -52,7 +52,7 @@ def test_every_reason_in_the_list_is_used() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    assert REASONS.keys() - constants <= {"period_closed"}
+    assert REASONS.keys() - constants == set()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import base64
 import csv
 import io
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -19,7 +19,7 @@ from ingest.api.quarantine import ReplayBody
 from ingest.batch import Batch, encode
 from ingest.log import Log
 from ingest.replay import Replay
-from store import quarantine, registry
+from store import periods, quarantine, registry
 from store.database import Connection, connect
 from store.quarantine import Filter, Refused
 from tests.integration.test_api import (
@@ -229,6 +229,27 @@ def test_records_of_datasets_are_replayed_unless_reported_again(registered: tupl
             await settled(dsn, lambda c: c.execute("SELECT count(*) FROM equipment").fetchone() == (2,))
             assert one(dsn, "SELECT name FROM equipment WHERE code = 'M8'") == "新"
             assert (await replay(client))["replayed"] == 0
+
+    go(test())
+
+
+def test_what_a_closed_period_refuses_stays_until_it_is_opened(registered: tuple[str, str]) -> None:
+    async def test() -> None:
+        dsn, url = registered
+        async with platform(dsn, url) as client:
+            await register_master(client)
+            rows = [{"tag": "M1.energy", "ts": now(-s), "value": s} for s in (7200, 60)]
+            await client.post("/api/v1/measurements", json={"records": rows})
+            await settled(dsn, lambda c: c.execute("SELECT count(*) FROM quarantine").fetchone() == (2,))
+            await report(client, *LATER)
+            with connect(dsn, application="test") as conn:
+                periods.close(conn, "GD-AAA-01", datetime.now(UTC) - timedelta(hours=1), "test")
+            done = await replay(client)
+            assert (done["replayed"], [left["reason"] for left in done["left"]]) == (1, ["period_closed"])
+            with connect(dsn, application="test") as conn:
+                periods.reopen(conn, "GD-AAA-01", None, "test")
+            assert (await replay(client))["replayed"] == 1
+            await settled(dsn, lambda c: c.execute("SELECT count(*) FROM measurement").fetchone() == (2,))
 
     go(test())
 
