@@ -35,6 +35,13 @@ def as_text(original: bytes) -> str | None:
     return text if all(c in "\t\r\n" or category(c) != "Cc" for c in text) else None
 
 
+def printable(text: str) -> str:
+    """The text without what would steer a terminal: it came from outside."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if category(c) == "Cc" and c not in "\t\n" else c for c in text
+    )
+
+
 def as_dict(entry: Held) -> dict[str, Any]:
     """One entry for JSON. `original_bytes` is the size of what came, of which a cut original is the beginning."""
     reason = reason_of(entry.reason)

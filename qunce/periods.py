@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from qunce.options import ConfigOption, DataDirOption, JsonOption, moment, settings_of
 
@@ -91,7 +92,7 @@ def show(as_json: JsonOption = False, config: ConfigOption = None, data_dir: Dat
         table.add_column(column, overflow="fold")
     for one in found:
         until, at = (time.astimezone().isoformat(timespec="minutes") for time in (one.until, one.closed_at))
-        table.add_row(one.unit, one.name_zh, until, at, one.closed_by)
+        table.add_row(*map(Text, (one.unit, one.name_zh, until, at, one.closed_by)))
     Console().print(table)
 
 

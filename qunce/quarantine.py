@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from qunce.options import ConfigOption, DataDirOption, JsonOption, moment, settings_of
 
@@ -95,8 +96,9 @@ def list_entries(
     for entry in page.entries:
         message = as_dict(entry)["message"]
         table.add_row(
-            str(entry.quarantine_id), entry.received_at.astimezone().isoformat(" ", "seconds"), entry.unit,
-            entry.source, entry.tag or "", f"{entry.reason}\n{message['zh']}\n{message['en']}",
+            str(entry.quarantine_id), entry.received_at.astimezone().isoformat(" ", "seconds"),
+            _cell(entry.unit), _cell(entry.source), _cell(entry.tag or ""),
+            _cell(f"{entry.reason}\n{message['zh']}\n{message['en']}"),
             "○" if entry.replayed_at is None else "✓",
         )  # fmt: skip
     Console().print(table)
@@ -113,7 +115,7 @@ def show(
     data_dir: DataDirOption = None,
 ) -> None:
     """一条的全部,含原始字节 | all of one entry, with the original bytes; exit code 1 if there is none."""
-    from ingest.held import as_dict
+    from ingest.held import as_dict, printable
     from store import quarantine
 
     with _connected(config, data_dir) as (conn, _):
@@ -124,7 +126,7 @@ def show(
     if as_json:
         typer.echo(json.dumps(as_dict(entry), ensure_ascii=False, indent=1))
     else:
-        typer.echo("\n".join(_description(entry)))
+        typer.echo(printable("\n".join(_description(entry))))
 
 
 @app.command()
@@ -362,6 +364,13 @@ def _description(entry: Held) -> Iterator[str]:
     yield text if text is not None else "\n".join(_hex_lines(entry.original))
 
 
+def _cell(text: str) -> Text:
+    """What came from outside, in a table: neither markup nor the terminal's own signs."""
+    from ingest.held import printable
+
+    return Text(printable(text))
+
+
 def _hex_lines(data: bytes) -> Iterator[str]:
     for start in range(0, len(data), 16):
         part = data[start : start + 16]
@@ -383,7 +392,7 @@ def _show_reasons(tally: _Tally) -> None:
         reason, one = HINDRANCES.get(code) or reason_of(code), examples[code]
         message, hint = reason.message(one["parameters"]), reason.hint(one["parameters"])
         table.add_row(
-            f"{n:,}", code, f"{one['quarantine_id']}: {message['zh']}\n{message['en']}",
-            f"{hint['zh']}\n{hint['en']}",
+            f"{n:,}", code, _cell(f"{one['quarantine_id']}: {message['zh']}\n{message['en']}"),
+            _cell(f"{hint['zh']}\n{hint['en']}"),
         )  # fmt: skip
     Console().print(table)

@@ -69,8 +69,7 @@ def test_list_show_and_filters(line: Line) -> None:
         (["--until", "2026-01-01T00:00+08:00"], 0), (["--source", "mqtt:t", "--tag", "=M1.x"], 1),
     ):  # fmt: skip
         assert len(line.json("quarantine", "list", *words)["entries"]) == n, words
-    table = line.run("quarantine", "list")
-    assert "隔离区" in table.stdout
+    assert "隔离区" in line.run("quarantine", "list").stdout
     text = line.run("quarantine", "show", str(found["entries"][1]["id"])).stdout
     assert '"tag":"=M1.x"' in text
     assert "请先通过数据集 tag 登记该标签" in text
@@ -78,6 +77,19 @@ def test_list_show_and_filters(line: Line) -> None:
     assert line.run("quarantine", "show", "999").exit_code == 1
     assert line.run("quarantine", "list", "--reason", "no_such").exit_code == 2
     assert line.run("quarantine", "list", "--since", "2026-01-01T00:00").exit_code == 2
+
+
+def test_nothing_that_came_from_outside_steers_the_terminal(line: Line) -> None:
+    with connect(line.dsn, application="test") as conn:
+        evil = "[/red]\x1b[2J"
+        quarantine.keep(
+            conn, [Refused(0, 0, None, evil, evil, "unknown_tag", {"tag": evil}, evil, AT, evil.encode(), AT)]
+        )
+    listed = line.run("quarantine", "list")
+    assert listed.exit_code == 0
+    assert "[/red]\N{REPLACEMENT CHARACTER}[2J" in listed.stdout.replace("\n", "")
+    shown = line.run("quarantine", "show", str(line.json("quarantine", "list")["entries"][0]["id"]))
+    assert "\x1b" not in listed.stdout + shown.stdout
 
 
 def test_export_to_a_file_and_to_stdout(line: Line) -> None:
