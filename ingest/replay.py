@@ -101,11 +101,17 @@ class Outcome:
     """What became of some entries. `after`: the last one looked at; `more`: go on after it."""
 
     looked: int = 0
-    replayed: int = 0
     readings: int = 0
+    done: dict[int, str] = field(default_factory=dict)
+    """Entries replayed, each with the batch that carries it again."""
     left: list[Left] = field(default_factory=list)
     after: int | None = None
     more: bool = False
+
+    @property
+    def replayed(self) -> int:
+        """How many entries."""
+        return len(self.done)
 
 
 class _Hindered(Exception):
@@ -198,6 +204,7 @@ class Replay:
                     outcome.left.append(_left(entry, hindered.reason, hindered.parameters))
             for _, group in groupby(read, key=lambda one: one.group):
                 self._group(conn, list(group), outcome, now)
+            quarantine.mark_replayed(conn, outcome.done)
         return outcome
 
     def _group(
@@ -233,7 +240,7 @@ class Replay:
         batch = replace(batch.take(checked.keep), refused=())
         ids = [group[i].entry.quarantine_id for i in index[checked.keep].tolist()]
         if ids:
-            self._send(conn, batch, ids, outcome)
+            self._send(batch, ids, outcome)
 
     def _whole(self, conn: Connection, entry: Held, batch: Batch, outcome: Outcome, now: int) -> None:
         tags = self._tags_of(conn, entry.unit, batch.tags)
@@ -251,7 +258,7 @@ class Replay:
             return
         # It is opened: what is still refused of it becomes an entry by itself.
         rest = quarantine.lock_rest(conn, entry, batch.rows)
-        self._send(conn, batch.take(checked.keep, checked.refused), [entry.quarantine_id, *rest], outcome)
+        self._send(batch.take(checked.keep, checked.refused), [entry.quarantine_id, *rest], outcome)
 
     def _reported(
         self, conn: Connection, entries: list[Held], dataset: str, outcome: Outcome, now: int
@@ -283,18 +290,16 @@ class Replay:
             encode_records(submitted), kind="records", lane="live", unit=submitted.unit,
             source=submitted.source, msg_id=name, rows=0,
         )  # fmt: skip
-        quarantine.mark_replayed(conn, ids, name)
-        outcome.replayed += len(ids)
+        outcome.done |= dict.fromkeys(ids, name)
 
-    def _send(self, conn: Connection, batch: Batch, ids: list[int], outcome: Outcome) -> None:
+    def _send(self, batch: Batch, ids: list[int], outcome: Outcome) -> None:
         name = f"replay.{_name(ids)}"
         for i, (part, data) in enumerate(_pieces(batch)):
             self._append(
                 data, kind="batch", lane="backfill", unit=batch.unit, source=batch.source,
                 msg_id=f"{name}.{i}", rows=part.rows,
             )  # fmt: skip
-        quarantine.mark_replayed(conn, ids, name)
-        outcome.replayed += len(ids)
+        outcome.done |= dict.fromkeys(ids, name)
         outcome.readings += len(batch)
 
 

@@ -345,13 +345,18 @@ def lock_rest(conn: Connection, first: Held, rows: int) -> list[int]:
     return [quarantine_id for (quarantine_id,) in found]
 
 
-def mark_replayed(conn: Connection, ids: Sequence[int], batch: str) -> None:
-    """These entries are in the log again, in that batch: they are open no more, and their bytes are free."""
+def mark_replayed(conn: Connection, batches: Mapping[int, str]) -> None:
+    """These entries are in the log again, each in that batch: they are open no more, and their bytes are free.
+
+    The last thing in a transaction: until its end the writer waits to keep refusals of these units.
+    """
     rows = conn.execute(
-        "WITH marked AS (UPDATE quarantine SET replayed_at = now(), replay_batch = %s"
-        " WHERE quarantine_id = ANY(%s) AND replayed_at IS NULL RETURNING unit_id, octet_length(original) AS n)"
+        "WITH marked AS (UPDATE quarantine q SET replayed_at = now(), replay_batch = m.batch"
+        " FROM unnest(%s::bigint[], %s::text[]) AS m (quarantine_id, batch)"
+        " WHERE q.quarantine_id = m.quarantine_id AND q.replayed_at IS NULL"
+        " RETURNING q.unit_id, octet_length(q.original) AS n)"
         " SELECT unit_id, sum(n)::bigint FROM marked GROUP BY unit_id",
-        (batch, list(ids)),
+        (list(batches), list(batches.values())),
     ).fetchall()
     if rows:
         _book(conn, {unit_id: -freed for unit_id, freed in rows})

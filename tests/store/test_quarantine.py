@@ -80,7 +80,7 @@ def test_a_unit_that_has_used_up_its_bytes_keeps_beginnings(conn: Connection) ->
     other = kept(conn, refused(original=b"y" * 5000, unit_id=8), unit_most_bytes=25_000)[-1]
     assert len(other.original) == 5000
 
-    quarantine.mark_replayed(conn, [row.quarantine_id for row in rows], "again")
+    quarantine.mark_replayed(conn, {row.quarantine_id: "again" for row in rows})
     assert bytes_of(conn) == 0
     assert len(kept(conn, refused(original=b"y" * 5000), unit_most_bytes=25_000)[-1].original) == 5000
 
@@ -113,7 +113,7 @@ def test_filters(conn: Connection, wanted: Filter, found: int) -> None:
         conn, refused(0), refused(1, reason="not_finite"), refused(2, batch="b10"),
         refused(3, unit_id=0, batch="c", tag=None, reason="unknown_unit", parameters={"unit": "GD-NEW"}),
     )  # fmt: skip
-    quarantine.mark_replayed(conn, [rows[2].quarantine_id], "again")
+    quarantine.mark_replayed(conn, {rows[2].quarantine_id: "again"})
     assert len(quarantine.page(conn, wanted, limit=10).entries) == quarantine.count(conn, wanted, 10) == found
 
 
@@ -122,7 +122,7 @@ def test_open_entries_are_locked_once(conn: Connection) -> None:
     ids = [row.quarantine_id for row in rows]
     assert quarantine.lock_open(conn, ids) == set(ids)
     assert quarantine.lock_rest(conn, rows[0], 2) == [ids[1]]
-    quarantine.mark_replayed(conn, ids[:2], "again")
+    quarantine.mark_replayed(conn, dict.fromkeys(ids[:2], "again"))
     assert quarantine.lock_open(conn, ids) == {ids[2]}
     assert quarantine.one(conn, ids[0]).replay_batch == "again"
     assert quarantine.one(conn, ids[0], unit_id=8) is None
