@@ -375,7 +375,12 @@ def count(conn: Connection, wanted: Filter, most: int) -> int:
 def _where(wanted: Filter) -> tuple[list[sql.Composable], dict[str, object]]:
     tests: list[tuple[object, LiteralString]] = [
         (wanted.unit_id, "q.unit_id = %(unit_id)s"),
-        (wanted.unit, "(u.code = %(unit)s OR q.unit_id = 0 AND q.parameters ->> 'unit' = %(unit)s)"),
+        # Its own, and what came before it was registered. By id, so that other units' entries are not read.
+        (
+            wanted.unit,
+            "q.unit_id = ANY(ARRAY[0, (SELECT unit_id FROM lead_unit WHERE code = %(unit)s)])"
+            " AND (q.unit_id <> 0 OR q.parameters ->> 'unit' = %(unit)s)",
+        ),
         (wanted.source, "s.key = %(source)s"),
         (wanted.reason, "q.reason = %(reason)s"),
         (wanted.tag, "q.tag = %(tag)s"),
