@@ -115,8 +115,7 @@ def batch(now: int, number: int) -> Batch:
 def rows_of(b: Batch, tag_ids: npt.NDArray[np.int32]) -> Rows:
     """The batch as the store takes it, sorted by key."""
     none: Any = np.zeros(len(b), np.int32)
-    live = np.zeros(len(b), np.bool_)
-    rows = Rows(tag_ids[b.tag_index], none, none, none, b.ts, b.ts, b.value, b.quality, live, None)
+    rows = Rows(tag_ids[b.tag_index], none, none, b.ts, b.value, b.quality, None)
     return rows.in_key_order()
 
 
@@ -137,10 +136,10 @@ def limit(conn: Connection, batches: list[Rows]) -> float:
 def writer(storing: Storing, batches: list[Batch]) -> float:
     """Rows/s of the writer."""
     entries = [
-        Entry("batch", UNIT, f"http_push:{UNIT}", 0, i, str(i), len(b), encode(b))
+        Entry("backfill", "batch", UNIT, f"http_push:{UNIT}", 0, i, str(i), len(b), encode(b))
         for i, b in enumerate(batches, 1)
     ]
     begun = time.perf_counter()
     for entry in entries:
-        storing.store([entry], "bench", "backfill", {0: entry.sequence})
+        storing.store([entry], "bench")
     return len(batches) * ROWS / (time.perf_counter() - begun)

@@ -18,7 +18,7 @@ from connectors.mqtt.connector import MqttConnector
 from connectors.opcua.connector import OpcUaConnector
 from connectors.sink import APPENDS_AT_ONCE, LogSink
 from connectors.supervise import supervise
-from ingest.log import DEFAULT_MAX_BYTES, Log, LogUnavailable
+from ingest.log import Log, LogUnavailable
 
 REPORT_SECONDS = 1.0
 """Besides at every change of status, each connector is reported this often."""
@@ -54,19 +54,16 @@ async def run(
     state_dir: Path,
     stop: asyncio.Event,
     report: Reporter,
-    *,
-    log_max_bytes: int = DEFAULT_MAX_BYTES,
 ) -> None:
     """Run every connector of the file until `stop` is set, then drain and return within 5 s.
 
     Raises ConfigError before anything is started. Otherwise never raises: a connector that fails is
     run again after a pause, the others do not notice. When the log cannot be reached at the
     start it is waited for, and reported as connector status `recoverable`, reason `log_unavailable`.
-    `log_max_bytes` is the limit of the log if it does not exist yet.
     """
     configs = load_config(config_file).connectors
     journals = [Journal(c.name, c.type, lambda j: report(j.name, j.state, j.snapshot())) for c in configs]
-    log = await _connect(log_url, log_max_bytes, journals, stop)
+    log = await _connect(log_url, journals, stop)
     if log is None:
         return
     room = asyncio.Semaphore(APPENDS_AT_ONCE)
@@ -101,13 +98,13 @@ async def check(config_file: Path, state_dir: Path) -> list[tuple[str, Report]]:
     return [(config.name, report) for config, report in zip(configs, reports, strict=True)]
 
 
-async def _connect(url: str, max_bytes: int, journals: list[Journal], stop: asyncio.Event) -> Log | None:
+async def _connect(url: str, journals: list[Journal], stop: asyncio.Event) -> Log | None:
     """The log, waited for as long as it takes; None when told to stop before."""
     pause = Backoff(0.2, 5.0)
     stopping = asyncio.create_task(stop.wait())
     try:
         while not stop.is_set():
-            opening = asyncio.create_task(Log.connect(url, name="connectors", max_bytes=max_bytes))
+            opening = asyncio.create_task(Log.connect(url, name="connectors"))
             try:
                 first = asyncio.FIRST_COMPLETED
                 done, _ = await asyncio.wait(

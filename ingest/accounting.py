@@ -97,8 +97,8 @@ def booked_in(conn: Connection, stream: str, most_unassigned: int = ALL) -> Book
         sources=accounts.source_accounts(conn),
         unassigned=operations.unassigned(conn, most_unassigned),
         registered=registry.unit_ids(conn).keys(),
-        positions=operations.positions(conn, stream),
-        floors=operations.floors(conn, stream),
+        positions=accounts.positions(conn, stream),
+        floors=accounts.floors(conn, stream),
     )
 
 

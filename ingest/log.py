@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast
 from urllib.parse import quote, unquote
@@ -28,8 +29,11 @@ from nats.js.api import (
     RetentionPolicy,
     StorageType,
     StreamConfig,
+    StreamInfo,
 )
 from nats.js.errors import APIError, NotFoundError
+
+from ingest.budget import Budget
 
 STREAM = "QUNCE_INGEST"
 PARTITIONS = 8
@@ -46,6 +50,10 @@ _TIMEOUT_S = 10.0
 _PREFIX = "qunce-ingest"
 _ROWS = "Qunce-Rows"
 _SOURCE = "Qunce-Source"
+_WAITING = "qunce-ingest-waiting"
+_TOLD_FROM_BYTES = 2**20
+_UNIT_MESSAGES = 200_000
+"""Messages of one unit, lane and kind that the log holds at most: what waits is known one by one."""
 _STREAM_FULL = frozenset(
     {10023, 10047, 10077}
 )  # insufficient resources; store failed; maximum bytes exceeded
@@ -59,10 +67,15 @@ class LogFull(LogUnavailable):
     """The log has reached its byte limit: slow down, try the same again later."""
 
 
+class UnitShareSpent(LogFull):
+    """One unit has taken its share of the log: it has to slow down, nobody else has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One message of the log. `sequence` grows along the whole log; `rows` counts refused rows too."""
 
+    lane: Lane
     kind: Kind
     unit: str
     source: str
@@ -93,15 +106,19 @@ def partition_of(unit: str) -> int:
 class Log:
     """A connection to the log. Reconnects by itself for ever; safe for concurrent use in one loop."""
 
-    def __init__(self, client: Client, stream: JetStreamContext, identity: str) -> None:
+    def __init__(self, client: Client, stream: JetStreamContext, identity: str, budget: Budget) -> None:
         self._client = client
         self._stream = stream
         self.identity = identity
         """Name and creation time of the stream: positions in another stream mean nothing here."""
+        self._budget = budget
 
     @classmethod
-    async def connect(cls, url: str, *, name: str, max_bytes: int = DEFAULT_MAX_BYTES) -> Log:
-        """Connect and make sure the stream exists. Raises LogUnavailable when the server is not there."""
+    async def connect(cls, url: str, *, name: str, max_bytes: int | None = None) -> Log:
+        """Connect and make sure the stream exists, with this byte limit where one is given.
+
+        Raises LogUnavailable when the server is not there.
+        """
         client = Client()
         try:
             # The client tries for ever, at first too; at first, the caller wants to know.
@@ -116,38 +133,78 @@ class Log:
             )
             await asyncio.wait_for(connected, _CONNECT_WITHIN_S)
             stream = client.jetstream(timeout=_TIMEOUT_S)
-            identity = await _ensure_stream(stream, max_bytes)
+            info = await _ensure_stream(stream, max_bytes)
+            log = cls(client, stream, _identity(info.created), Budget(info.config.max_bytes or 0))
+            await client.subscribe(_WAITING, cb=log._hear)
         except (nats.errors.Error, OSError) as error:
             await client.close()
             raise LogUnavailable(str(error) or f"no answer from the log: {type(error).__name__}") from error
-        return cls(client, stream, identity)
+        return log
 
     async def append(
         self, data: bytes, *, kind: Kind, lane: Lane, unit: str, source: str, msg_id: str, rows: int
     ) -> int:
         """Append one message; returns its sequence once it is durable on the log's disk.
 
-        `source` and `rows` travel outside of the data, so that what waits can be counted unread. The same `msg_id` again within two hours is not appended twice (the first sequence is
-        returned). Raises LogFull or LogUnavailable; then nothing may be acknowledged.
+        `source` and `rows` travel outside of the data, so that what waits can be counted unread. The
+        same `msg_id` again within two hours is not appended twice (the first sequence is returned). Raises UnitShareSpent, LogFull or LogUnavailable; then nothing may be acknowledged.
         """
-        subject = f"{_PREFIX}.{lane}.{partition_of(unit)}.{unit}.{kind}"
+        subject = _subject(lane, unit, kind)
         headers = {"Nats-Msg-Id": f"{unit}/{msg_id}", _ROWS: str(rows), _SOURCE: quote(source)}
         if not self._client.is_connected:
             # The client would buffer in memory, and a full buffer is not a durable log.
             raise LogUnavailable("no connection to the log")
+        if not self._budget.has_room(unit, len(data)):
+            raise UnitShareSpent(f"unit {unit} has taken its share of the ingest log")
         try:
             ack = await self._stream.publish(subject, data, timeout=_TIMEOUT_S, headers=headers)
         except APIError as error:
             if error.err_code in _STREAM_FULL:
+                if "per subject" in (error.description or ""):
+                    raise UnitShareSpent(
+                        f"too many messages of unit {unit} wait in the ingest log"
+                    ) from error
                 raise LogFull("the ingest log is full") from error
             raise LogUnavailable(str(error)) from error
         except (nats.errors.Error, OSError) as error:
             raise LogUnavailable(str(error) or type(error).__name__) from error
+        self._budget.appended(unit, len(data))
         return int(ack.seq)
 
-    def read(self, lane: Lane, positions: dict[int, int]) -> Reader:
-        """Read a lane's partitions in order, each after its position (partition → last sequence stored)."""
-        return Reader(self._stream, lane, positions)
+    def index(self, partitions: Iterable[int]) -> Index:
+        """Follow what is appended to some partitions, in both lanes and without content, from the oldest on."""
+        return Index(self._stream, list(partitions))
+
+    async def fetch(self, lane: Lane, unit: str, first: int, messages: int, most_bytes: int) -> list[Entry]:
+        """The content of a unit's messages of one lane from sequence `first` on, in order.
+
+        At most `messages`, and no more once `most_bytes` are reached, but at least one when there is
+        one. Raises LogUnavailable.
+        """
+        asked = {
+            "seq": first,
+            "next_by_subj": _subject(lane, unit, "*"),
+            "batch": messages,
+            "max_bytes": most_bytes,
+        }
+        inbox = self._client.new_inbox()
+        entries: list[Entry] = []
+        try:
+            answers = await self._client.subscribe(inbox)
+            try:
+                await self._client.publish(f"$JS.API.DIRECT.GET.{STREAM}", json.dumps(asked).encode(), inbox)
+                while True:
+                    message = await answers.next_msg(timeout=_TIMEOUT_S)
+                    headers = message.headers or {}
+                    if headers.get("Status") in ("204", "404"):  # end of batch; nothing (more)
+                        return entries
+                    if "Status" in headers:
+                        raise LogUnavailable(f"{headers['Status']} {headers.get('Description', '')}".strip())
+                    entries.append(_entry(headers, message.data))
+            finally:
+                await answers.unsubscribe()
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            raise LogUnavailable(str(error) or type(error).__name__) from error
 
     async def waiting(self) -> list[Waiting]:
         """Everything the log holds now, in its order, without the content. Raises LogUnavailable.
@@ -200,6 +257,19 @@ class Log:
                     STREAM, seq=sequence + 1, subject=f"{_PREFIX}.{lane}.{partition}.>"
                 )
 
+    async def tell_waiting(self, partitions: Iterable[int], n_bytes: Mapping[str, int]) -> None:
+        """Tell all who append how much of each unit waits in these partitions: their shares are measured by it."""
+        much = {unit: n for unit, n in n_bytes.items() if n > _TOLD_FROM_BYTES}
+        data = json.dumps({"partitions": list(partitions), "waiting": much}).encode()
+        with contextlib.suppress(nats.errors.Error):  # it is told again in a moment
+            await self._client.publish(_WAITING, data)
+
+    async def _hear(self, message: Msg) -> None:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            told = json.loads(message.data)
+            partitions = set(told["partitions"])
+            self._budget.heard(told["waiting"], lambda unit: partition_of(unit) in partitions)
+
     async def confirm(self) -> None:
         """Make sure that the stream still is the one of `identity`. Raises LogUnavailable."""
         try:
@@ -229,23 +299,23 @@ class Log:
         await self._client.close()
 
 
-class Reader:
-    """Reads one lane in log order, without gaps.
+class Index:
+    """What the log holds, message by message without the content, in log order and without gaps.
 
     The server keeps no acknowledgements: the position lies with the reader. A hole in the
-    delivery sequence (a lost connection) makes the reader start again after its position.
+    delivery sequence (a lost connection) makes it start again after what it reached.
     """
 
-    def __init__(self, stream: JetStreamContext, lane: Lane, positions: dict[int, int]) -> None:
+    def __init__(self, stream: JetStreamContext, partitions: list[int]) -> None:
         self._stream = stream
-        self._lane = lane
-        self._positions = dict(positions)
+        self._partitions = partitions
         self._subscription: JetStreamContext.PullSubscription | None = None
         self._delivered = 0
-        self._reached = min(positions.values(), default=0)
+        self.reached = 0
+        """Sequence up to which the index is complete for its partitions."""
 
-    async def next(self, messages: int, timeout_s: float) -> list[Entry]:
-        """Up to `messages` entries, in order; an empty list when none came within `timeout_s`.
+    async def next(self, messages: int, timeout_s: float) -> list[Waiting]:
+        """Up to `messages` in order; an empty list when none came within `timeout_s`.
 
         Raises LogUnavailable when the log cannot be reached. Never called twice at once.
         """
@@ -260,18 +330,16 @@ class Reader:
         except (nats.errors.Error, OSError) as error:
             self._subscription = None
             raise LogUnavailable(str(error) or type(error).__name__) from error
-        entries = []
+        found = []
         for message in received:
             sequence = message.metadata.sequence
             if sequence.consumer != self._delivered + 1:
                 await self._restart()
                 break
             self._delivered = sequence.consumer
-            self._reached = sequence.stream
-            entry = _entry(message, sequence.stream)
-            if entry.sequence > self._positions.get(entry.partition, 0):
-                entries.append(entry)
-        return entries
+            self.reached = sequence.stream
+            found.append(_waiting(message, sequence.stream))
+        return found
 
     async def _subscribed(self) -> JetStreamContext.PullSubscription:
         if self._subscription is None:
@@ -280,10 +348,11 @@ class Reader:
                 "",
                 stream=STREAM,
                 config=ConsumerConfig(
-                    filter_subjects=[f"{_PREFIX}.{self._lane}.{p}.>" for p in self._positions],
+                    filter_subjects=[f"{_PREFIX}.*.{p}.>" for p in self._partitions],
                     ack_policy=AckPolicy.NONE,
                     deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-                    opt_start_seq=self._reached + 1,
+                    opt_start_seq=self.reached + 1,
+                    headers_only=True,
                     mem_storage=True,
                     inactive_threshold=60.0,
                 ),
@@ -302,10 +371,16 @@ def all_partitions() -> Iterable[int]:
     return range(PARTITIONS)
 
 
-def _entry(message: Msg, sequence: int) -> Entry:
-    _, _, partition, unit, kind = message.subject.split(".")
-    headers = message.headers or {}
+def _subject(lane: Lane, unit: str, kind: str) -> str:
+    return f"{_PREFIX}.{lane}.{partition_of(unit)}.{unit}.{kind}"
+
+
+def _entry(headers: Mapping[str, str], data: bytes) -> Entry:
+    """A message as the server gives it out directly: its subject and sequence are headers."""
+    _, lane, partition, unit, kind = headers["Nats-Subject"].split(".")
+    sequence = int(headers["Nats-Sequence"])
     return Entry(
+        lane=cast(Lane, lane),
         kind=cast(Kind, kind),
         unit=unit,
         source=unquote(headers.get(_SOURCE, "")),
@@ -313,7 +388,7 @@ def _entry(message: Msg, sequence: int) -> Entry:
         sequence=sequence,
         msg_id=headers.get("Nats-Msg-Id", f"{unit}/{sequence}").partition("/")[2],
         rows=int(headers.get(_ROWS, "0")),
-        data=message.data,
+        data=data,
     )
 
 
@@ -331,24 +406,32 @@ def _waiting(message: Msg, sequence: int) -> Waiting:
     )
 
 
-async def _ensure_stream(stream: JetStreamContext, max_bytes: int) -> str:
+async def _ensure_stream(stream: JetStreamContext, max_bytes: int | None) -> StreamInfo:
     try:
         info = await stream.stream_info(STREAM)
     except NotFoundError:
-        info = await stream.add_stream(
-            StreamConfig(
-                name=STREAM,
-                subjects=[f"{_PREFIX}.>"],
-                retention=RetentionPolicy.LIMITS,
-                discard=DiscardPolicy.NEW,
-                storage=StorageType.FILE,
-                max_bytes=max_bytes,
-                max_msg_size=MAX_MESSAGE_BYTES + 64 * 2**10,
-                duplicate_window=DUPLICATE_WINDOW_S,
-                allow_direct=True,
-            )
-        )
-    return _identity(info.created)
+        return await stream.add_stream(_config(max_bytes or DEFAULT_MAX_BYTES))
+    wanted = _config(max_bytes or info.config.max_bytes or DEFAULT_MAX_BYTES)
+    kept = (info.config.max_bytes, info.config.max_msgs_per_subject, info.config.discard_new_per_subject)
+    if kept != (wanted.max_bytes, wanted.max_msgs_per_subject, wanted.discard_new_per_subject):
+        info = await stream.update_stream(wanted)
+    return info
+
+
+def _config(max_bytes: int) -> StreamConfig:
+    return StreamConfig(
+        name=STREAM,
+        subjects=[f"{_PREFIX}.>"],
+        retention=RetentionPolicy.LIMITS,
+        discard=DiscardPolicy.NEW,
+        discard_new_per_subject=True,
+        storage=StorageType.FILE,
+        max_bytes=max_bytes,
+        max_msgs_per_subject=_UNIT_MESSAGES,
+        max_msg_size=MAX_MESSAGE_BYTES + 64 * 2**10,
+        duplicate_window=DUPLICATE_WINDOW_S,
+        allow_direct=True,
+    )
 
 
 def _identity(created: object) -> str:

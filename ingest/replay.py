@@ -33,11 +33,11 @@ from ingest.decode import Malformed, decode_measurements
 from ingest.log import MAX_MESSAGE_BYTES, Kind, Lane
 from ingest.records import Records, encode_records
 from ingest.validate import check
-from store import datasets, periods, quarantine, registry
+from store import datasets, periods, quarantine
 from store.database import Connection
 from store.quarantine import ARROW_STREAM, Filter, Held
 from store.reasons import Reason
-from store.registry import UnitTags
+from store.tags import UnitTags, unit_tags
 from store.times import moment
 
 PAGE = 2000
@@ -220,7 +220,7 @@ class Replay:
 
     def _remembered(self, conn: Connection, unit: str, names: tuple[str, ...]) -> UnitTags | None:
         if unit not in self._tags:
-            self._tags = {unit: registry.unit_tags(conn, unit)}
+            self._tags = {unit: unit_tags(conn, unit)}
         return self._tags[unit]
 
     def _readings(self, conn: Connection, group: list[_Reading], outcome: Outcome, now: int) -> None:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from ingest.batch import Batch, Refusal
-from store.registry import DATA_TYPES, UnitTags
 from store.signals import ENUMERATIONS
+from store.tags import DATA_TYPES, UnitTags
 
 CLOCK_AHEAD_US = 5 * 60 * 1_000_000
 """How far a source's clock may be ahead of ours."""
@@ -22,6 +22,7 @@ OLDEST_US = 3 * 366 * 86_400 * 1_000_000
 
 _ENUM, _COUNTER, _FLOAT, _INT, _BOOL, _TEXT = range(len(DATA_TYPES))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIELDS = {"unknown_tag": "tag", "clock_ahead": "ts", "timestamp_too_old": "ts", "period_closed": "ts"}
 _EXPECTED = ("a name (text)", "a number", "a number", "a whole number", "a boolean", "text")
 
 
@@ -29,12 +30,11 @@ _EXPECTED = ("a name (text)", "a number", "a number", "a whole number", "a boole
 class Checked:
     """Readings that may be stored, as columns of n; what may not is in `refused`.
 
-    tag_id, equipment_id int32[n]; ts int64[n] µs UTC; value float64[n] (enum names as codes);
+    row int64[n] (of the unit's tags); ts int64[n] µs UTC; value float64[n] (enum names as codes);
     text object[n] for text tags, None elsewhere; quality int16[n]; keep bool[of the Batch].
     """
 
-    tag_id: npt.NDArray[np.int32]
-    equipment_id: npt.NDArray[np.int32]
+    row: npt.NDArray[np.int64]
     ts: npt.NDArray[np.int64]
     value: npt.NDArray[np.float64]
     quality: npt.NDArray[np.int16]
@@ -43,96 +43,160 @@ class Checked:
     refused: tuple[Refusal, ...]
 
 
-def check(batch: Batch, tags: UnitTags, now_us: int, index: npt.NDArray[np.int64] | None = None) -> Checked:
+def check(
+    batch: Batch,
+    tags: UnitTags,
+    now_us: int,
+    index: npt.NDArray[np.int64] | None = None,
+    closed_until: int | None = None,
+) -> Checked:
     """Check every reading of a batch; `index` numbers its rows as the sender did.
 
-    A reading is refused for the first rule it breaks: tag known, time possible, type as declared,
-    value finite and within the physical range. Original bytes of a reading refused here are its
-    content as JSON: the text it came in is gone, nothing of what it said is.
+    A reading is refused for the first rule it breaks: tag known, time possible and not in a closed
+    period (before `closed_until`, µs UTC), type as declared, value finite and within the physical
+    range. Original bytes of a reading refused here are its content as JSON: the text it came in is
+    gone, nothing of what it said is.
     """
     n = len(batch)
-    row_of = np.array([tags.rows.get(name, -1) for name in batch.tags], np.int64)
-    row = row_of[batch.tag_index] if n else np.empty(0, np.int64)
-    reasons: dict[int, tuple[str, dict[str, str]]] = {}
-    keep = np.ones(n, np.bool_)
+    row = tags.rows.find(batch.tags)[batch.tag_index] if n else np.empty(0, np.int64)
+    findings = _Findings(batch, np.arange(n) if index is None else index)
+    if (row < 0).any():
+        findings.refuse(row < 0, "unknown_tag", {})
+    _check_time(batch, now_us, closed_until, findings)
+    if len(tags) == 0:  # then no row is kept
+        return _kept(batch, row, batch.value, np.zeros(n, np.bool_), findings)
+    kind = tags.data_type[row]
+    value, textual = _check_type(batch, tags, row, kind, findings)
+    _check_range(tags, row, kind, value, findings)
+    return _kept(batch, row, value, textual & (kind == _TEXT), findings)
 
-    def refuse(mask: npt.NDArray[np.bool_], reason: str, parameters: Mapping[str, npt.ArrayLike]) -> None:
-        for i in np.flatnonzero(mask & keep).tolist():
-            given = {key: str(np.asarray(values)[i]) for key, values in parameters.items()}
-            reasons[i] = (reason, {"tag": batch.tags[batch.tag_index[i]], **given})
-        keep[mask] = False
 
-    def always(value: object) -> npt.NDArray[np.object_]:
-        return np.full(n, value, object)
+class _Findings:
+    """What is refused so far, each reading for the first rule it breaks."""
 
-    refuse(row < 0, "unknown_tag", {})
-    if len(tags.tag_id) == 0:
-        row = np.zeros(n, np.int64)
-        kind, low, high = np.zeros(n, np.int8), np.full(n, np.nan), np.full(n, np.nan)
-    else:
-        kind, low, high = tags.data_type[row], tags.low[row], tags.high[row]
+    def __init__(self, batch: Batch, index: npt.NDArray[np.int64]) -> None:
+        self._batch = batch
+        self._index = index
+        self._refused: dict[int, Refusal] = {}
+        self.keep = np.ones(len(batch), np.bool_)
 
-    ahead = batch.ts - now_us
-    late = ahead > CLOCK_AHEAD_US
-    old = ahead < -OLDEST_US
-    if late.any():
-        shown = np.array([_iso(t) if late[i] else "" for i, t in enumerate(batch.ts.tolist())], object)
-        limit = always(CLOCK_AHEAD_US // 1_000_000)
-        refuse(late, "clock_ahead", {"ts": shown, "ahead_s": ahead // 1_000_000, "limit_s": limit})
-    if old.any():
-        shown = np.array([_iso(t) if old[i] else "" for i, t in enumerate(batch.ts.tolist())], object)
-        refuse(old, "timestamp_too_old", {"ts": shown, "limit": always(_iso(now_us - OLDEST_US))})
+    def refuse(self, mask: npt.NDArray[np.bool_], reason: str, parameters: Mapping[str, object]) -> None:
+        """Refuse where `mask` is true; a parameter is one value, or an array of one a reading."""
+        where = np.flatnonzero(mask & self.keep)
+        if not len(where):
+            return
+        columns = [
+            np.asarray(values)[where].tolist() if isinstance(values, np.ndarray) else [values] * len(where)
+            for values in parameters.values()
+        ]
+        for i, *given in zip(where.tolist(), *columns, strict=True):
+            texts = dict(zip(parameters, map(str, given), strict=True))
+            self._refused[i] = _refusal(self._batch, i, int(self._index[i]), reason, texts)
+        self.keep[where] = False
 
+    def refused(self) -> tuple[Refusal, ...]:
+        """In the order of the readings."""
+        return tuple(self._refused[i] for i in sorted(self._refused))
+
+
+def _check_time(batch: Batch, now_us: int, closed_until: int | None, findings: _Findings) -> None:
+    ts = batch.ts
+    if not len(ts):
+        return
+    newest, oldest = int(ts.max()), int(ts.min())
+    if newest - now_us > CLOCK_AHEAD_US:
+        ahead = ts - now_us
+        late = ahead > CLOCK_AHEAD_US
+        limit = CLOCK_AHEAD_US // 1_000_000
+        shown = _shown(ts, late)
+        findings.refuse(late, "clock_ahead", {"ts": shown, "ahead_s": ahead // 1_000_000, "limit_s": limit})
+    if now_us - oldest > OLDEST_US:
+        old = ts < now_us - OLDEST_US
+        limit_at = _iso(now_us - OLDEST_US)
+        findings.refuse(old, "timestamp_too_old", {"ts": _shown(ts, old), "limit": limit_at})
+    if closed_until is not None and oldest < closed_until:
+        closed = ts < closed_until
+        parameters = {"ts": _shown(ts, closed), "closed_until": _iso(closed_until)}
+        findings.refuse(closed, "period_closed", parameters)
+
+
+def _check_type(
+    batch: Batch, tags: UnitTags, row: npt.NDArray[np.int64], kind: npt.NDArray[np.int8], findings: _Findings
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """The values, names of enumerations as their codes, and where text arrived."""
+    n = len(batch)
     value = batch.value
     textual = np.zeros(n, np.bool_) if batch.text is None else np.asarray(pd.notna(batch.text))
     expects_text = (kind == _ENUM) | (kind == _TEXT)
     mismatch = textual != expects_text
     if batch.text is not None and textual.any():
         value = value.copy()
-        named = textual & (kind == _ENUM) & keep
+        named = textual & (kind == _ENUM) & findings.keep
         value[named], unknown, known = _codes(batch.text[named], tags.signal[row[named]])
         if unknown.any():
             wrong = np.zeros(n, np.bool_)
             wrong[named] = unknown
-            names = always("")
+            names = np.full(n, "", object)
             names[named] = known
-            refuse(wrong, "unknown_name", {"got": batch.text, "known": names})
-    whole = ((kind == _INT) & (value != np.floor(value))) | ((kind == _BOOL) & (value != 0) & (value != 1))
-    mismatch |= whole & ~textual
+            findings.refuse(wrong, "unknown_name", {"got": batch.text, "known": names})
+    whole = (kind == _INT) | (kind == _BOOL)
+    if whole.any():
+        bad = ((kind == _INT) & (value != np.floor(value))) | ((kind == _BOOL) & (value != 0) & (value != 1))
+        mismatch |= bad & ~textual
     if mismatch.any():
         expected = np.array(_EXPECTED, object)[kind]
-        got = np.where(textual, "text" if batch.text is None else batch.text, value.astype(object))
-        refuse(mismatch, "wrong_type", {"field": always("value"), "expected": expected, "got": got})
+        got = (
+            value.astype(object)
+            if batch.text is None
+            else np.where(textual, batch.text, value.astype(object))
+        )
+        findings.refuse(mismatch, "wrong_type", {"field": "value", "expected": expected, "got": got})
     if batch.text is not None:
         nul = np.array([isinstance(t, str) and "\0" in t for t in batch.text], np.bool_)
-        refuse(nul, "nul_character", {})
-    number = ~expects_text
-    refuse(number & ~np.isfinite(value), "not_finite", {})
-    low = np.where((kind == _COUNTER) & np.isnan(low), 0.0, low)
+        findings.refuse(nul, "nul_character", {})
+    return value, textual
+
+
+def _check_range(
+    tags: UnitTags,
+    row: npt.NDArray[np.int64],
+    kind: npt.NDArray[np.int8],
+    value: npt.NDArray[np.float64],
+    findings: _Findings,
+) -> None:
+    number = (kind != _ENUM) & (kind != _TEXT)
+    if not np.isfinite(value).all():
+        findings.refuse(number & ~np.isfinite(value), "not_finite", {})
+    low, high = tags.low[row], tags.high[row]
+    low[(kind == _COUNTER) & np.isnan(low)] = 0.0
     out = number & ((value < low) | (value > high))
     if out.any():
-        unit = tags.unit[row]
-        refuse(out, "out_of_range", {"got": value, "low": low, "high": high, "unit": unit})
+        bounds = {"got": value, "low": low, "high": high, "unit": tags.unit[row]}
+        findings.refuse(out, "out_of_range", bounds)
 
-    chosen = row[keep]
+
+def _kept(
+    batch: Batch,
+    row: npt.NDArray[np.int64],
+    value: npt.NDArray[np.float64],
+    is_text: npt.NDArray[np.bool_],
+    findings: _Findings,
+) -> Checked:
+    keep = findings.keep
     text = None
-    if batch.text is not None and (kind[keep] == _TEXT).any():
+    if batch.text is not None and (is_text & keep).any():
         text = batch.text[keep]
-        text[kind[keep] != _TEXT] = None
-    where = np.arange(n) if index is None else index
-    refused = tuple(
-        _refusal(batch, i, int(where[i]), reason, parameters)
-        for i, (reason, parameters) in sorted(reasons.items())
-    )
+        text[~is_text[keep]] = None
+    if keep.all():
+        return Checked(row, batch.ts, value, batch.quality, text, keep, ())
     return Checked(
-        tag_id=tags.tag_id[chosen],
-        equipment_id=tags.equipment_id[chosen],
-        ts=batch.ts[keep],
-        value=value[keep],
-        quality=batch.quality[keep],
-        text=text,
-        keep=keep,
-        refused=refused,
+        row[keep], batch.ts[keep], value[keep], batch.quality[keep], text, keep, findings.refused()
+    )
+
+
+def _shown(ts: npt.NDArray[np.int64], where: npt.NDArray[np.bool_]) -> npt.NDArray[np.object_]:
+    return np.array(
+        [_iso(t) if here else "" for t, here in zip(ts.tolist(), where.tolist(), strict=True)], object
     )
 
 
@@ -154,7 +218,7 @@ def _codes(
 
 
 def _refusal(batch: Batch, i: int, index: int, reason: str, parameters: dict[str, str]) -> Refusal:
-    field = {"unknown_tag": "tag", "clock_ahead": "ts", "timestamp_too_old": "ts"}.get(reason, "value")
+    field = _FIELDS.get(reason, "value")
     text = None if batch.text is None else batch.text[i]
     tag, ts = batch.tags[batch.tag_index[i]], int(batch.ts[i])
     content = {

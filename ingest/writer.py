@@ -1,28 +1,48 @@
-"""The writer: from the log into the store, at least once from the one, exactly once in the other."""
+"""The writer: from the log into the store, at least once from the one, exactly once in the other.
+
+An index follows the log without its content, a backlog keeps what waits unit by unit, and two hands
+store: `express` what units send live, `bulk` back-fill and backlogs. Each hand prepares one group
+while it commits the one before.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ParamSpec, TypeVar, get_args
 
 import psycopg
 import structlog
 
-from ingest.log import LANES, Entry, Lane, Log, LogUnavailable, Reader, all_partitions
+from ingest.backlog import Backlog, Hand
+from ingest.log import LANES, Entry, Index, Log, LogUnavailable, Waiting, all_partitions
+from ingest.preparing import Prepared
 from ingest.storing import Storing
-from store.database import classify
+from ingest.units import Known
+from store import accounts
+from store.database import classify, connect
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Report = Callable[[str, str, dict[str, Any]], None]
 
-# A back-fill message holds up to 60,000 rows; two at a time keep live data waiting well below a second.
-_MESSAGES: dict[Lane, int] = {"live": 256, "backfill": 2}
+HANDS: tuple[Hand, ...] = get_args(Hand)
+_INDEX_MESSAGES = 1_000
 _WAIT_S = 0.2
+_PACE_S = 0.05
+"""The express hand begins a group at most this often, so that many units' readings share one commit."""
 _FORGET_EVERY_S = 5.0
 _MAINTAIN_EVERY_S = 600.0
+_REPORT_EVERY_S = 0.5
 _BACKOFF_S = (0.5, 15.0)
+_FETCH_MESSAGES = 256
+_PENDING_TOLD = 200
 
 log_ = structlog.get_logger("ingest.writer")
 
@@ -30,91 +50,245 @@ log_ = structlog.get_logger("ingest.writer")
 async def run(
     dsn: str, log_url: str, stop: asyncio.Event, report: Report, partitions: Iterable[int] | None = None
 ) -> None:
-    """Write until `stop` is set; then finish the transaction at hand and return.
+    """Write until `stop` is set; then finish the transactions at hand and return.
 
     Each process must own its partitions (default: all) alone. Database and log may be away at any
     time: the writer waits and goes on where the last committed transaction left off.
     """
-    writer = _Writer(dsn, log_url, report, list(partitions or all_partitions()))
+    writer = _Writer(dsn, log_url, report, list(partitions or all_partitions()), stop)
     attempt = 0
     try:
         while not stop.is_set():
             try:
-                await writer.work(stop)
+                await writer.work()
             except (psycopg.Error, LogUnavailable, OSError) as error:
                 attempt = 0 if writer.worked else attempt + 1
                 writer.worked = False
                 if attempt <= 1:
                     log_.warning("writer interrupted, trying again", error=str(error).strip())
-                status = (
-                    "permanent"
-                    if classify(error) == "permanent" and isinstance(error, psycopg.Error)
-                    else "recoverable"
-                )
-                report("writer", status, {"error": str(error).strip()[:500]})
-                await writer.leave_log()
+                permanent = isinstance(error, psycopg.Error) and classify(error) == "permanent"
+                status = "permanent" if permanent else "recoverable"
+                writer.say(status, error=str(error).strip()[:500])
+                await writer.leave()
                 await _pause(stop, attempt)
     finally:
-        await writer.close()
+        await writer.leave()
     report("writer", "stopped", {})
 
 
+class _Hand:
+    """One of the writer's hands: its connections, and threads for its two stages."""
+
+    def __init__(self, name: Hand, storing: Storing) -> None:
+        self.name = name
+        self.storing = storing
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix=f"writer-{name}")
+
+    def start(self, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> asyncio.Future[T]:
+        """Do something in a thread."""
+        return asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *given, **named))
+
+    def close(self) -> None:
+        """Wait for the threads, close the connections."""
+        self._threads.shutdown()
+        self.storing.close()
+
+
+@dataclass(slots=True)
+class _Group:
+    """Messages that a hand has taken, what they were prepared to, and the commit under way."""
+
+    waiting: list[Waiting]
+    entries: list[Entry]
+    prepared: Prepared | None = None
+    commit: asyncio.Future[int] | None = None
+
+
 class _Writer:
-    def __init__(self, dsn: str, log_url: str, report: Report, partitions: list[int]) -> None:
-        self._storing = Storing(dsn, partitions)
+    def __init__(
+        self, dsn: str, log_url: str, report: Report, partitions: list[int], stop: asyncio.Event
+    ) -> None:
+        self._dsn = dsn
         self._log_url = log_url
         self._report = report
         self._partitions = partitions
+        self._stop = stop
         self._log: Log | None = None
+        self._hands: list[_Hand] = []
+        self._backlog = Backlog({}, {})
+        self._news = asyncio.Event()
         self._rows = 0
+        self._fill = (0, 0)
         self.worked = False
         """Whether something was stored since the last interruption."""
 
-    async def work(self, stop: asyncio.Event) -> None:
-        if self._log is None:
-            self._log = await Log.connect(self._log_url, name="writer")
-        log = self._log
-        readers: dict[Lane, Reader] = {}
-        positions: dict[Lane, dict[int, int]] = {}
-        for lane in LANES:
-            stored = await asyncio.to_thread(self._storing.positions, log.identity, lane)
-            positions[lane] = {p: stored.get(p, 0) for p in self._partitions}
-            readers[lane] = log.read(lane, positions[lane])
-        forgot_at = maintained_at = 0.0
-        while not stop.is_set():
-            busy = False
-            for lane in LANES:
-                wait = _WAIT_S if lane == "live" and not busy else 0.02
-                entries = await readers[lane].next(_MESSAGES[lane], wait)
-                if entries:
-                    busy = True
-                    await self._store(log, lane, entries, positions[lane])
-            self.worked = True
+    async def work(self) -> None:
+        """Join log and database, and store until told to stop. Raises what interrupts it."""
+        log = self._log = await Log.connect(self._log_url, name="writer")
+        known = Known()
+        self._hands = [
+            _Hand(name, Storing(self._dsn, self._partitions, i, known)) for i, name in enumerate(HANDS)
+        ]
+        first = self._hands[0].storing
+        positions = await asyncio.to_thread(first.positions, log.identity)
+        self._backlog = Backlog(positions, await asyncio.to_thread(first.floors, log.identity))
+        for hand in self._hands[1:]:
+            await asyncio.to_thread(hand.storing.positions, log.identity)
+        index = log.index(self._partitions)
+        tasks = [asyncio.create_task(self._follow(index)), asyncio.create_task(self._keep_house(log, index))]
+        tasks += [asyncio.create_task(self._store(hand, log)) for hand in self._hands]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            # What a hand is committing is committed, or fails, before anybody begins anew.
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self, index: Index) -> None:
+        """Learn what the log holds."""
+        while not self._stop.is_set():
+            if self._backlog.full:
+                await asyncio.sleep(_WAIT_S)
+                continue
+            found = await index.next(_INDEX_MESSAGES, _WAIT_S)
+            if self._backlog.add(found):
+                self._wake()
+
+    async def _store(self, hand: _Hand, log: Log) -> None:
+        """Prepare one group while the one before is being committed, until told to stop."""
+        before: _Group | None = None
+        try:
+            while True:
+                begun, news = time.monotonic(), self._news
+                taken = [] if self._stop.is_set() else self._backlog.take(hand.name)
+                group = await self._prepare(hand, _Group(taken, await _fetch(log, taken))) if taken else None
+                if before is not None and not await self._committed(hand, log, before) and group is not None:
+                    # It was prepared on top of what was not stored like that.
+                    hand.storing.forget([entry.unit for entry in group.entries])
+                    group = await self._prepare(hand, group)
+                before = group
+                if group is not None:
+                    if group.prepared is not None:
+                        group.commit = hand.start(hand.storing.commit, group.prepared, log.identity)
+                elif self._stop.is_set():
+                    return
+                else:
+                    await self._wait(_WAIT_S, news)
+                if hand.name == "express" and group is not None:
+                    await self._wait(_PACE_S - (time.monotonic() - begun))
+        finally:
+            if before is not None and before.commit is not None:
+                # A commit under way cannot be called back, so it is waited for, whatever else happens.
+                await asyncio.wait([before.commit])
+
+    async def _prepare(self, hand: _Hand, group: _Group) -> _Group:
+        try:
+            group.prepared = await hand.start(hand.storing.ready, group.entries)
+        except psycopg.Error as error:
+            if classify(error) != "data":
+                raise
+            group.prepared = None  # something in it cannot even be looked at: that will show one by one
+        return group
+
+    async def _committed(self, hand: _Hand, log: Log, group: _Group) -> bool:
+        """Wait until a group is stored; False when that had to be done one by one."""
+        whole = group.commit is not None
+        try:
+            if group.commit is not None:
+                self._rows += await asyncio.shield(group.commit)
+        except psycopg.Error as error:
+            if classify(error) != "data":
+                raise
+            whole = False
+        if not whole:
+            hand.storing.forget([entry.unit for entry in group.entries])
+            self._rows += await hand.start(hand.storing.one_by_one, group.entries, log.identity)
+        self._backlog.done(group.waiting)
+        self._wake()
+        self.worked = True
+        return whole
+
+    def _wake(self) -> None:
+        """There is something new for the hands: each waits for the event that was there when it last looked."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def _wait(self, seconds: float, event: asyncio.Event | None = None) -> None:
+        """Wait, at most until told to stop, or until the event."""
+        if seconds <= 0:
+            return
+        waited = [asyncio.ensure_future(one.wait()) for one in (self._stop, event) if one is not None]
+        try:
+            await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waited:
+                one.cancel()
+
+    async def _keep_house(self, log: Log, index: Index) -> None:
+        """Let the log forget what is stored, tell the senders what waits, and say how it goes."""
+        forgot_at = time.monotonic()
+        maintained_at = 0.0
+        while not self._stop.is_set():
             now = time.monotonic()
             if now - forgot_at > _FORGET_EVERY_S:
                 forgot_at = now
-                for lane in LANES:
-                    await log.forget(lane, positions[lane])
-                if now - maintained_at > _MAINTAIN_EVERY_S:
-                    maintained_at = now
-                    await asyncio.to_thread(self._storing.maintain)
-            self._report("writer", "ok", {"rows": self._rows})
+                await self._forget(log, index)
+                self._fill = await log.fill()
+            if now - maintained_at > _MAINTAIN_EVERY_S:
+                maintained_at = now
+                await asyncio.to_thread(self._maintain)
+            await log.tell_waiting(self._partitions, self._backlog.bytes_waiting())
+            self.say("ok")
+            await self._wait(_REPORT_EVERY_S)
+        await self._forget(log, index)
 
-    async def _store(self, log: Log, lane: Lane, entries: list[Entry], positions: dict[int, int]) -> None:
-        # The lane is read in order, so every owned partition is complete up to the last entry.
-        reached = dict.fromkeys(self._partitions, entries[-1].sequence)
-        self._rows += await asyncio.to_thread(self._storing.store, entries, log.identity, lane, reached)
-        positions.update(reached)
+    async def _forget(self, log: Log, index: Index) -> None:
+        for lane in LANES:
+            await log.forget(lane, self._backlog.stored_to(lane, self._partitions, index.reached))
 
-    async def leave_log(self) -> None:
+    def _maintain(self) -> None:
+        with connect(self._dsn, application="writer-maintain", autocommit=True) as conn:
+            accounts.drop_expired(conn)
+
+    def say(self, status: str, **more: Any) -> None:
+        """Report, with what is stored and what waits."""
+        pending = self._backlog.pending()
+        most = sorted(pending.items(), key=lambda one: -one[1])[:_PENDING_TOLD]
+        detail = {
+            "rows": self._rows,
+            "pending_rows": sum(pending.values()),
+            "pending": [[unit, source, rows] for (unit, source), rows in most],
+            "log": {"bytes": self._fill[0], "limit_bytes": self._fill[1]},
+        }
+        self._report("writer", status, {**detail, **more})
+
+    async def leave(self) -> None:
         """Forget the log: after an interruption it may be another one, to which no position belongs."""
+        for hand in self._hands:
+            await asyncio.to_thread(hand.close)
+        self._hands = []
         if self._log is not None:
             await self._log.close()
         self._log = None
 
-    async def close(self) -> None:
-        await asyncio.to_thread(self._storing.close)
-        await self.leave_log()
+
+async def _fetch(log: Log, taken: list[Waiting]) -> list[Entry]:
+    """The content of messages, in their order. Raises LogUnavailable when the log has not got them all."""
+    entries: list[Entry] = []
+    for (lane, unit), group in itertools.groupby(taken, lambda w: (w.lane, w.unit)):
+        wanted = list(group)
+        while wanted:
+            # With room for the headers, which count too.
+            room = sum(w.n_bytes + 512 for w in wanted[:_FETCH_MESSAGES])
+            found = await log.fetch(lane, unit, wanted[0].sequence, len(wanted[:_FETCH_MESSAGES]), room)
+            if not found or [e.sequence for e in found] != [w.sequence for w in wanted[: len(found)]]:
+                raise LogUnavailable(f"messages of {unit} from {wanted[0].sequence} on are not in the log")
+            entries += found
+            wanted = wanted[len(found) :]
+    return entries
 
 
 async def _pause(stop: asyncio.Event, attempt: int) -> None:

@@ -1,59 +1,101 @@
-"""Storing readings exactly once: COPY where nothing is in the way, a staging table where something is."""
+"""Storing readings exactly once: COPY where nothing is in the way, a look at what is there where something may be."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+import psycopg
 from psycopg import sql
 
+from store.arrays import column
 from store.database import Connection
-from store.rows import Rows, measurement_copy, staged_copy
+from store.rows import Parts, Rows, measurement_copy
 from store.times import DAY_US, moment
 
 STORED, DUPLICATE, CORRECTION = 0, 1, 2
 """What became of a row: newly stored; the same was there; another value was there and gave way."""
 
+FROZEN, TOO_FAST = 0x4090, 0x4093
+"""Qualities that validation sets: UncertainLastUsableValue, UncertainSensorNotAccurate."""
+
 Verdicts = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """Numeric rows in key order, ready to be stored.
+
+    `begins` bool[n]: where a key begins. `sure` bool[k] of the k keys: nothing can be stored under it
+    yet. `copy`: the last row of each sure key, encoded for COPY.
+    """
+
+    rows: Rows
+    begins: npt.NDArray[np.bool_]
+    sure: npt.NDArray[np.bool_]
+    copy: bytearray
+
+    @classmethod
+    def of(cls, rows: Rows, new: npt.NDArray[np.bool_]) -> Sorted:
+        """Of rows in key order; `new` bool[n]: newer than all that is stored of its tag."""
+        begins = rows.begins()
+        if begins.all():
+            return cls(rows, begins, new, measurement_copy(rows if new.all() else rows.at(new)))
+        last = _last_of_keys(begins)
+        sure = new[last]
+        return cls(rows, begins, sure, measurement_copy(rows.at(last[sure])))
+
+
+def _last_of_keys(begins: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    return np.flatnonzero(np.r_[begins[1:], True]) if len(begins) else np.empty(0, np.intp)
 
 
 def days_of(rows: Rows) -> list[datetime]:
     """The UTC days the rows fall in."""
+    if not len(rows):
+        return []
+    first, last = int(rows.ts.min()) // DAY_US, int(rows.ts.max()) // DAY_US
+    if last - first < 2:
+        return [moment(day * DAY_US) for day in range(first, last + 1)]
     return [moment(int(day) * DAY_US) for day in np.unique(rows.ts // DAY_US)]
 
 
-def prepare(conn: Connection) -> None:
-    """Create this session's staging tables; once per connection."""
-    conn.execute(
-        "CREATE TEMPORARY TABLE IF NOT EXISTS staged (tag_id integer NOT NULL, ts timestamptz NOT NULL,"
-        " value double precision NOT NULL, quality smallint NOT NULL, row integer NOT NULL)"
-        " ON COMMIT DELETE ROWS"
-    )
-    conn.execute(
-        "CREATE TEMPORARY TABLE IF NOT EXISTS staged_event (tag_id integer NOT NULL, ts timestamptz NOT NULL,"
-        " text text NOT NULL, quality smallint NOT NULL, row integer NOT NULL) ON COMMIT DELETE ROWS"
-    )
+def write(
+    conn: Connection, numbers: Sorted, parts: Parts, *, hopeful: bool = True
+) -> tuple[Verdicts, npt.NDArray[np.intp]]:
+    """Store numeric rows; returns what became of each, int8[n], and the rows that met a stored key.
 
-
-def write(conn: Connection, rows: Rows, batches: Sequence[str]) -> Verdicts:
-    """Store readings sorted by key (`Rows.in_key_order`); returns what became of each, int8[n].
-
-    Within one call and against what is stored: the same key with the same content (value or text, and
-    quality) is a duplicate; with other content a correction, the later arrival wins and what it
-    replaces goes to measurement_revision. However often a key comes, the database sees it once.
-    Needs the days' partitions and `prepare`. Leaves the commit to the caller.
+    Within one call and against what is stored: the same key with the same value and quality is a
+    duplicate (a quality that validation had set stands for the good one it replaced); with other
+    content a correction, the later arrival wins and what it replaces goes to measurement_revision.
+    However often a key comes, the database sees it once. `hopeful`: keys that may be stored are tried
+    by COPY first, which costs nothing when none is. Needs the days' partitions. Leaves the commit to
+    the caller.
     """
-    verdicts = np.zeros(len(rows), np.int8)
-    textual = np.zeros(len(rows), np.bool_) if rows.text is None else np.asarray(pd.notna(rows.text))
-    for mask, settle in ((~textual, _settle_numbers), (textual, _settle_texts)):
-        if mask.any():
-            verdicts[mask] = _write(conn, rows.at(mask), batches, settle)
-    return verdicts
+    rows, begins = numbers.rows, numbers.begins
+    doubtful = ~numbers.sure
+    if numbers.sure.any() and not _copied(conn, numbers.copy):
+        doubtful[:] = True  # somebody stored behind the writer's back
+    met = _Met.nothing()
+    if doubtful.any():
+        simple = bool(begins.all())
+        where = np.flatnonzero(doubtful) if simple else _last_of_keys(begins)[doubtful]
+        some = rows.at(where)
+        if not (hopeful and _copied(conn, measurement_copy(some))):
+            met = _settle(conn, some)
+            met = _Met(np.flatnonzero(doubtful)[met.key], met.content, met.quality)
+    return _judge(conn, rows, rows.value, begins, met, parts), np.flatnonzero(begins)[met.key]
+
+
+def write_texts(conn: Connection, rows: Rows, parts: Parts) -> Verdicts:
+    """As `write`, for rows of text tags in key order."""
+    begins = rows.begins()
+    texts: npt.NDArray[Any] = np.empty(0, object) if rows.text is None else rows.text
+    met = _settle_texts(conn, rows.at(_last_of_keys(begins)))
+    return _judge(conn, rows, texts, begins, met, parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,112 +106,133 @@ class _Met:
     content: npt.NDArray[Any]
     quality: npt.NDArray[np.int16]
 
+    @classmethod
+    def nothing(cls) -> _Met:
+        return cls(np.empty(0, np.intp), np.empty(0), np.empty(0, np.int16))
 
-_Settle = Callable[[Connection, Rows], _Met]
 
-
-def _write(conn: Connection, rows: Rows, batches: Sequence[str], settle: _Settle) -> Verdicts:
-    content = _content(rows)
-    begins = np.r_[True, (rows.tag_id[1:] != rows.tag_id[:-1]) | (rows.ts[1:] != rows.ts[:-1])]
-    first = np.flatnonzero(begins)
-    met = settle(conn, rows.at(np.r_[first[1:], len(rows)] - 1))
+def _judge(
+    conn: Connection,
+    rows: Rows,
+    content: npt.NDArray[Any],
+    begins: npt.NDArray[np.bool_],
+    met: _Met,
+    parts: Parts,
+) -> Verdicts:
+    if not len(met.key) and begins.all():
+        return np.zeros(len(rows), np.int8)
     # What each row found: the row before it of the same key, or for the first what was stored.
+    first = np.flatnonzero(begins)
     before, before_quality = np.roll(content, 1), np.roll(rows.quality, 1)
     before[first[met.key]], before_quality[first[met.key]] = met.content, met.quality
     found = ~begins
     found[first[met.key]] = True
-    same = (content == before) & (rows.quality == before_quality)
+    same = (content == before) & _same_quality(rows.quality, before_quality)
     verdicts = np.where(found, np.where(same, DUPLICATE, CORRECTION), STORED).astype(np.int8)
     corrected = np.flatnonzero(verdicts == CORRECTION)
-    _keep_revisions(conn, rows.at(corrected), batches, before[corrected], before_quality[corrected])
+    _keep_revisions(conn, rows.at(corrected), parts, before[corrected], before_quality[corrected])
     return verdicts
 
 
-def _content(rows: Rows) -> npt.NDArray[Any]:
-    textual = rows.text is not None and pd.notna(rows.text[0])
-    content: npt.NDArray[Any] = rows.text if textual and rows.text is not None else rows.value
-    return content
+def _same_quality(arrived: npt.NDArray[np.int16], stored: npt.NDArray[np.int16]) -> npt.NDArray[np.bool_]:
+    # A finding of ours is no statement of the sender: the good reading it was made on is the same reading.
+    ours = (stored == FROZEN) | (stored == TOO_FAST)
+    theirs = (arrived == FROZEN) | (arrived == TOO_FAST)
+    same: npt.NDArray[np.bool_] = np.equal(arrived, stored)
+    same |= (ours & (arrived == 0)) | (theirs & (stored == 0)) | (ours & theirs)
+    return same
 
 
-def _settle_numbers(conn: Connection, rows: Rows) -> _Met:
+def _copied(conn: Connection, data: bytearray) -> bool:
+    """COPY encoded rows; False, with nothing stored, when a key is there already."""
+    try:
+        with conn.transaction(), conn.cursor() as cursor:
+            statement = "COPY measurement (tag_id, ts, value, quality) FROM STDIN (FORMAT binary)"
+            with cursor.copy(statement) as copy:
+                copy.write(data)
+    except psycopg.errors.UniqueViolation:
+        return False
+    return True
+
+
+def _settle(conn: Connection, rows: Rows) -> _Met:
     """Make the store hold these rows, one a key; returns what it held before."""
-    fresh = ~np.isin(rows.tag_id, tags_met(conn, rows))
-    if fresh.any():
+    span = (moment(int(rows.ts.min())), moment(int(rows.ts.max())))
+    keys = (column(rows.tag_id, "int4"), column(rows.ts, "timestamptz"))
+    # One index probe a key, whatever the planner thinks of the number of keys.
+    with conn.cursor(binary=True) as cursor:
+        found = cursor.execute(
+            "SELECT s.row - 1, m.value, m.quality"
+            " FROM unnest(%b::integer[], %b::timestamptz[]) WITH ORDINALITY AS s (tag_id, ts, row),"
+            " LATERAL (SELECT value, quality FROM measurement m WHERE m.tag_id = s.tag_id AND m.ts = s.ts"
+            "   AND m.ts BETWEEN %b AND %b OFFSET 0) m",
+            (*keys, *span),
+        ).fetchall()
+    key = np.array([row for row, _, _ in found], np.intp)
+    value = np.array([value for _, value, _ in found], np.float64)
+    quality = np.array([quality for _, _, quality in found], np.int16)
+    new = np.ones(len(rows), np.bool_)
+    new[key] = False
+    if new.any():
         with conn.cursor() as cursor:
             statement = "COPY measurement (tag_id, ts, value, quality) FROM STDIN (FORMAT binary)"
             with cursor.copy(statement) as copy:
-                copy.write(measurement_copy(rows if fresh.all() else rows.at(fresh)))
-    if fresh.all():
-        return _Met(np.empty(0, np.intp), np.empty(0), np.empty(0, np.int16))
-    known = np.flatnonzero(~fresh)
-    part = rows.at(known)
-    with conn.cursor() as cursor, cursor.copy("COPY staged FROM STDIN (FORMAT binary)") as copy:
-        copy.write(staged_copy(part))
-    span = (moment(int(part.ts.min())), moment(int(part.ts.max())))
-    met = conn.execute(
-        "SELECT s.row, m.value, m.quality FROM staged s JOIN measurement m USING (tag_id, ts)"
-        " WHERE m.ts BETWEEN %s AND %s",
-        span,
-    ).fetchall()
-    row = np.array([r[0] for r in met], np.intp)
-    value = np.array([r[1] for r in met], np.float64)
-    quality = np.array([r[2] for r in met], np.int16)
-    other = (part.value[row] != value) | (part.quality[row] != quality)
-    conn.execute(
-        "UPDATE measurement m SET value = s.value, quality = s.quality FROM staged s"
-        " WHERE m.tag_id = s.tag_id AND m.ts = s.ts AND m.ts BETWEEN %s AND %s AND s.row = ANY(%s)",
-        (*span, row[other].tolist()),
-    )
-    conn.execute(
-        "INSERT INTO measurement (tag_id, ts, value, quality)"
-        " SELECT tag_id, ts, value, quality FROM staged WHERE NOT row = ANY(%s)",
-        (row.tolist(),),
-    )
-    conn.execute("TRUNCATE staged")
-    return _Met(known[row], value, quality)
-
-
-def tags_met(conn: Connection, rows: Rows) -> npt.NDArray[np.int32]:
-    """Tags that already have some reading within the time these rows span: only they can collide."""
-    edge = np.flatnonzero(np.r_[True, rows.tag_id[1:] != rows.tag_id[:-1]])
-    last = np.r_[edge[1:], len(rows)] - 1
-    found = conn.execute(
-        "SELECT span.tag_id FROM unnest(%s::integer[], %s::timestamptz[], %s::timestamptz[])"
-        " AS span (tag_id, low, high) WHERE EXISTS (SELECT FROM measurement m"
-        " WHERE m.tag_id = span.tag_id AND m.ts BETWEEN span.low AND span.high"
-        " AND m.ts BETWEEN %s AND %s)",
-        (
-            rows.tag_id[edge].tolist(),
-            [moment(t) for t in rows.ts[edge].tolist()],
-            [moment(t) for t in rows.ts[last].tolist()],
-            moment(int(rows.ts.min())),
-            moment(int(rows.ts.max())),
-        ),
-    ).fetchall()
-    return np.array([tag for (tag,) in found], np.int32)
+                copy.write(measurement_copy(rows if new.all() else rows.at(new)))
+    other = (rows.value[key] != value) | ~_same_quality(rows.quality[key], quality)
+    if other.any():
+        changed = rows.at(key[other])
+        with conn.transaction():
+            # A few rows: the index finds them, the planner must not read the day instead.
+            conn.execute("SET LOCAL enable_hashjoin = off")
+            conn.execute("SET LOCAL enable_mergejoin = off")
+            conn.execute(
+                "UPDATE measurement m SET value = s.value, quality = s.quality"
+                " FROM unnest(%b::integer[], %b::timestamptz[], %b::float8[], %b::smallint[])"
+                "   AS s (tag_id, ts, value, quality)"
+                " WHERE m.tag_id = s.tag_id AND m.ts = s.ts AND m.ts BETWEEN %b AND %b",
+                (
+                    column(changed.tag_id, "int4"), column(changed.ts, "timestamptz"),
+                    column(changed.value, "float8"), column(changed.quality, "int2"), *span,
+                ),
+            )  # fmt: skip
+            conn.execute("SET LOCAL enable_hashjoin TO DEFAULT")
+            conn.execute("SET LOCAL enable_mergejoin TO DEFAULT")
+    return _Met(key, value, quality)
 
 
 def _settle_texts(conn: Connection, rows: Rows) -> _Met:
-    """As `_settle_numbers`, for text tags."""
+    """As `_settle`, for text tags."""
     texts: list[str] = [] if rows.text is None else rows.text.tolist()
-    with conn.cursor() as cursor, cursor.copy("COPY staged_event FROM STDIN") as copy:
-        for i, text in enumerate(texts):
-            copy.write_row((int(rows.tag_id[i]), moment(int(rows.ts[i])), text, int(rows.quality[i]), i))
+    keys = (column(rows.tag_id, "int4"), column(rows.ts, "timestamptz"))
     met = conn.execute(
-        "SELECT s.row, e.text, e.quality FROM staged_event s JOIN event e USING (tag_id, ts)"
+        "SELECT s.row - 1, e.text, e.quality"
+        " FROM unnest(%b::integer[], %b::timestamptz[]) WITH ORDINALITY AS s (tag_id, ts, row)"
+        " JOIN event e USING (tag_id, ts)",
+        keys,
     ).fetchall()
-    other = [row for row, text, quality in met if (texts[row], int(rows.quality[row])) != (text, quality)]
-    conn.execute(
-        "UPDATE event e SET text = s.text, quality = s.quality FROM staged_event s"
-        " WHERE e.tag_id = s.tag_id AND e.ts = s.ts AND s.row = ANY(%s)",
-        (other,),
-    )
-    conn.execute(
-        "INSERT INTO event (tag_id, ts, text, quality)"
-        " SELECT tag_id, ts, text, quality FROM staged_event WHERE NOT row = ANY(%s)",
-        ([row for row, _, _ in met],),
-    )
-    conn.execute("TRUNCATE staged_event")
+    known = {row for row, _, _ in met}
+    changed = [row for row, text, quality in met if (texts[row], int(rows.quality[row])) != (text, quality)]
+    fresh = [row for row in range(len(texts)) if row not in known]
+    for picked, statement in (
+        (
+            changed,
+            "UPDATE event e SET text = s.text, quality = s.quality"
+            " FROM unnest(%s::integer[], %s::timestamptz[], %s::text[], %s::smallint[])"
+            "   AS s (tag_id, ts, text, quality) WHERE e.tag_id = s.tag_id AND e.ts = s.ts",
+        ),
+        (
+            fresh,
+            "INSERT INTO event (tag_id, ts, text, quality)"
+            " SELECT * FROM unnest(%s::integer[], %s::timestamptz[], %s::text[], %s::smallint[])",
+        ),
+    ):
+        if picked:
+            some = rows.at(np.array(picked, np.intp))
+            values = (
+                column(some.tag_id, "int4"), column(some.ts, "timestamptz"), [texts[i] for i in picked],
+                column(some.quality, "int2"),
+            )  # fmt: skip
+            conn.execute(statement, values)
     return _Met(
         np.array([row for row, _, _ in met], np.intp),
         np.array([text for _, text, _ in met], object),
@@ -178,51 +241,74 @@ def _settle_texts(conn: Connection, rows: Rows) -> _Met:
 
 
 def _keep_revisions(
-    conn: Connection,
-    rows: Rows,
-    batches: Sequence[str],
-    content: npt.NDArray[Any],
-    quality: npt.NDArray[np.int16],
+    conn: Connection, rows: Rows, parts: Parts, content: npt.NDArray[Any], quality: npt.NDArray[np.int16]
 ) -> None:
     """Keep what these corrections replace."""
     if len(rows) == 0:
         return
     now = datetime.now(UTC)
-    column = "text" if content.dtype == object else "value"
+    name = "text" if content.dtype == object else "value"
     statement = sql.SQL(
         "COPY measurement_revision (tag_id, ts, {}, quality, replaced_at, replaced_by, batch) FROM STDIN"
-    ).format(sql.Identifier(column))
+    ).format(sql.Identifier(name))
     with conn.cursor() as cursor, cursor.copy(statement) as copy:
         for i, old in enumerate(content.tolist()):
+            part = int(rows.part[i])
             copy.write_row(
                 (
                     int(rows.tag_id[i]), moment(int(rows.ts[i])), old, int(quality[i]), now,
-                    int(rows.source_id[i]), batches[int(rows.batch[i])],
+                    int(parts.source_id[part]), parts.names[part],
                 )
             )  # fmt: skip
 
 
-def keep_latest(conn: Connection, rows: Rows) -> None:
-    """Bring latest_value up to date: newest by source time, whatever arrived last. Rows in key order."""
-    if len(rows) == 0:
-        return
-    last = np.flatnonzero(np.r_[rows.tag_id[1:] != rows.tag_id[:-1], True])
-    newest = rows.at(last)
-    text = [None] * len(newest) if newest.text is None else newest.text.tolist()
-    value = [None if t is not None else v for v, t in zip(newest.value.tolist(), text, strict=True)]
+def keep_latest(conn: Connection, newest: Rows, first: npt.NDArray[np.bool_], parts: Parts) -> None:
+    """Bring latest_value up to date: newest by source time, whatever arrived last.
+
+    `newest`: one row a tag, not older than what is there; `first` bool[n]: where nothing is.
+    """
+    if first.any():
+        _insert_latest(conn, newest.at(first), parts)
+    if not first.all():
+        known = newest.at(~first)
+        updated = conn.execute(
+            "UPDATE latest_value l SET ts = s.ts, value = CASE WHEN s.text IS NULL THEN s.value END,"
+            " text = s.text, quality = s.quality, received_at = s.received_at FROM unnest(%b::integer[],"
+            " %b::timestamptz[], %b::float8[], %s::text[], %b::smallint[], %b::timestamptz[])"
+            "   AS s (tag_id, ts, value, text, quality, received_at)"
+            " WHERE l.tag_id = s.tag_id AND l.ts <= s.ts",
+            _latest(known, parts),
+        ).rowcount
+        if updated < len(known):
+            _insert_latest(conn, known, parts)
+
+
+def _insert_latest(conn: Connection, newest: Rows, parts: Parts) -> None:
     conn.execute(
         "INSERT INTO latest_value (tag_id, ts, value, text, quality, received_at)"
-        " SELECT * FROM unnest(%s::integer[], %s::timestamptz[], %s::float8[], %s::text[], %s::smallint[],"
-        " %s::timestamptz[])"
+        " SELECT tag_id, ts, CASE WHEN text IS NULL THEN value END, text, quality, received_at"
+        " FROM unnest(%b::integer[], %b::timestamptz[], %b::float8[], %s::text[], %b::smallint[],"
+        "   %b::timestamptz[]) AS s (tag_id, ts, value, text, quality, received_at)"
         " ON CONFLICT (tag_id) DO UPDATE SET ts = excluded.ts, value = excluded.value, text = excluded.text,"
         " quality = excluded.quality, received_at = excluded.received_at"
         " WHERE excluded.ts >= latest_value.ts",
-        (
-            newest.tag_id.tolist(),
-            [moment(t) for t in newest.ts.tolist()],
-            value,
-            text,
-            newest.quality.tolist(),
-            [moment(t) for t in newest.received_at.tolist()],
-        ),
+        _latest(newest, parts),
+    )
+
+
+def _latest(rows: Rows, parts: Parts) -> tuple[Any, ...]:
+    return (
+        column(rows.tag_id, "int4"), column(rows.ts, "timestamptz"), column(rows.value, "float8"),
+        # Arrays of one unnest are filled up with nulls: no array is a column of nulls.
+        None if rows.text is None else rows.text.tolist(),
+        column(rows.quality, "int2"), column(parts.received_at[rows.part], "timestamptz"),
+    )  # fmt: skip
+
+
+def keep_unchanged(conn: Connection, tag_id: npt.NDArray[np.int32], since: npt.NDArray[np.int64]) -> None:
+    """Keep since when the newest values of these tags have been the same (µs, UTC)."""
+    conn.execute(
+        "UPDATE latest_value l SET unchanged_since = s.since"
+        " FROM unnest(%b::integer[], %b::timestamptz[]) AS s (tag_id, since) WHERE l.tag_id = s.tag_id",
+        (column(tag_id, "int4"), column(since, "timestamptz")),
     )

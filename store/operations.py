@@ -49,15 +49,3 @@ def skews(conn: Connection) -> list[Skew]:
         " ORDER BY c.ahead_s DESC, u.code, s.key"
     )
     return [Skew(*row) for row in rows]
-
-
-def positions(conn: Connection, stream: str) -> dict[tuple[str, str], int]:
-    """(lane, unit) → last sequence of that stream that is stored."""
-    rows = conn.execute("SELECT lane, unit, sequence FROM unit_position WHERE stream = %s", (stream,))
-    return {(lane, unit): sequence for lane, unit, sequence in rows}
-
-
-def floors(conn: Connection, stream: str) -> dict[tuple[str, int], int]:
-    """(lane, partition) → sequence up to which all was stored when positions were kept by partition."""
-    rows = conn.execute("SELECT lane, partition, sequence FROM writer_position WHERE stream = %s", (stream,))
-    return {(lane, partition): sequence for lane, partition, sequence in rows}

@@ -1,38 +1,12 @@
-"""Who may send what: lead units and their keys, and the tags of a unit as columns for validation."""
+"""Who may send: lead units, their keys and pilots, and the sources by which data come."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from datetime import date
 from typing import Literal, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from store.database import Connection, only
-
-DATA_TYPES = ("enum", "counter", "float", "int", "bool", "text")
-"""Data types of a tag; the position is the code in `UnitTags.data_type`."""
-
-
-@dataclass(frozen=True, slots=True)
-class UnitTags:
-    """All tags of one unit, as columns of m tags; `rows` maps a tag's name to its row.
-
-    tag_id int32[m], equipment_id int32[m], data_type int8[m] (index into DATA_TYPES),
-    low and high float64[m] (NaN = no bound), signal and unit object[m].
-    """
-
-    unit_id: int
-    rows: dict[str, int]
-    tag_id: npt.NDArray[np.int32]
-    equipment_id: npt.NDArray[np.int32]
-    data_type: npt.NDArray[np.int8]
-    low: npt.NDArray[np.float64]
-    high: npt.NDArray[np.float64]
-    signal: npt.NDArray[np.object_]
-    unit: npt.NDArray[np.object_]
 
 
 class Unit(NamedTuple):
@@ -83,31 +57,6 @@ def unit_of_key(conn: Connection, key: str) -> Unit | None:
 def unit_ids(conn: Connection) -> dict[str, int]:
     """Unit code → unit_id of every unit."""
     return dict(conn.execute("SELECT code, unit_id FROM lead_unit").fetchall())
-
-
-def unit_tags(conn: Connection, unit_code: str) -> UnitTags | None:
-    """The tags of one unit; None when the unit is not registered."""
-    row = conn.execute("SELECT unit_id FROM lead_unit WHERE code = %s", (unit_code,)).fetchone()
-    if row is None:
-        return None
-    found = conn.execute(
-        "SELECT name, tag_id, equipment_id, array_position(%s::text[], data_type) - 1,"
-        " coalesce(range_min, 'NaN'), coalesce(range_max, 'NaN'), signal, unit"
-        " FROM tag WHERE unit_id = %s ORDER BY tag_id",
-        (list(DATA_TYPES), row[0]),
-    ).fetchall()
-    columns = list(zip(*found, strict=True)) if found else [()] * 8
-    return UnitTags(
-        unit_id=row[0],
-        rows={name: i for i, name in enumerate(columns[0])},
-        tag_id=np.array(columns[1], np.int32),
-        equipment_id=np.array(columns[2], np.int32),
-        data_type=np.array(columns[3], np.int8),
-        low=np.array(columns[4], np.float64),
-        high=np.array(columns[5], np.float64),
-        signal=np.array(columns[6], object),
-        unit=np.array(columns[7], object),
-    )
 
 
 def source_id(conn: Connection, unit_id: int, key: str) -> int:

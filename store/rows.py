@@ -25,88 +25,111 @@ _MEASUREMENT = np.dtype(
         ("quality", ">i2"),
     ]
 )
-_STAGED = np.dtype([*_MEASUREMENT.descr, ("row_len", ">i4"), ("row", ">i4")])
+_CONSTANTS = np.array([(4, 4, 0, 8, 0, 8, 0, 2, 0)], _MEASUREMENT).view(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The p batches that rows came in: source_id int32[p]; received_at int64[p], µs since the Unix
+    epoch, UTC; live bool[p]; names of the batches [p].
+    """
+
+    source_id: npt.NDArray[np.int32]
+    received_at: npt.NDArray[np.int64]
+    live: npt.NDArray[np.bool_]
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
     """n readings ready to be stored.
 
-    tag_id, equipment_id, source_id, batch (index into the names of the batches) int32[n];
-    ts (source's clock) and received_at int64[n], µs since the Unix epoch, UTC; value float64[n];
-    quality int16[n]; live bool[n]; text object[n]: not None for readings of text tags.
+    tag_id, equipment_id, part (index into `Parts`) int32[n]; ts int64[n], the source's clock, µs since
+    the Unix epoch, UTC; value float64[n]; quality int16[n]; text object[n]: not None for readings of
+    text tags.
     """
 
     tag_id: npt.NDArray[np.int32]
     equipment_id: npt.NDArray[np.int32]
-    source_id: npt.NDArray[np.int32]
-    batch: npt.NDArray[np.int32]
+    part: npt.NDArray[np.int32]
     ts: npt.NDArray[np.int64]
-    received_at: npt.NDArray[np.int64]
     value: npt.NDArray[np.float64]
     quality: npt.NDArray[np.int16]
-    live: npt.NDArray[np.bool_]
     text: npt.NDArray[np.object_] | None
 
     def __len__(self) -> int:
         return len(self.tag_id)
 
-    def at(self, where: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Self:
-        """The rows that a mask or an index array picks."""
+    @classmethod
+    def none(cls) -> Self:
+        """No rows."""
+        empty = np.empty(0, np.int32)
+        return cls(
+            empty, empty, empty, np.empty(0, np.int64), np.empty(0, np.float64), np.empty(0, np.int16), None
+        )
+
+    def at(self, where: npt.NDArray[np.bool_] | npt.NDArray[np.intp] | slice) -> Self:
+        """The rows that a mask, an index array or a slice picks."""
         return type(self)(
             self.tag_id[where],
             self.equipment_id[where],
-            self.source_id[where],
-            self.batch[where],
+            self.part[where],
             self.ts[where],
-            self.received_at[where],
             self.value[where],
             self.quality[where],
-            self.live[where],
             None if self.text is None else self.text[where],
         )
 
     def in_key_order(self) -> Self:
         """Sorted by (tag_id, ts); rows of one key keep their order of arrival."""
-        return self.at(np.lexsort((self.ts, self.tag_id)))
+        return self.at(key_order(self.tag_id, self.ts))
+
+    def begins(self) -> npt.NDArray[np.bool_]:
+        """Of rows in key order: where a key begins, bool[n]."""
+        begins = np.ones(len(self), np.bool_)
+        np.not_equal(self.tag_id[1:], self.tag_id[:-1], out=begins[1:])
+        begins[1:] |= self.ts[1:] != self.ts[:-1]
+        return begins
 
 
-def concatenate(parts: list[Rows]) -> Rows:
-    """All rows of the parts, in their order. Raises ValueError when there is no part."""
+def key_order(tag_id: npt.NDArray[np.int32], ts: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+    """The stable order by (tag_id, ts), as indices."""
+    if not len(ts):
+        return np.empty(0, np.intp)
+    low, span = int(ts.min()), int(ts.max()) - int(ts.min()) + 1
+    if span * (int(tag_id.max()) + 1) >= 2**63:
+        return np.lexsort((ts, tag_id))
+    # One integer sorts in half the time of two columns.
+    return np.argsort(tag_id.astype(np.int64) * span + (ts - low), kind="stable")
+
+
+def concatenate(pieces: list[Rows]) -> Rows:
+    """All rows of the pieces, in their order."""
+    if len(pieces) == 1:
+        return pieces[0]
     text = None
-    if any(part.text is not None for part in parts):
-        text = np.concatenate([np.full(len(p), None, object) if p.text is None else p.text for p in parts])
+    if any(piece.text is not None for piece in pieces):
+        text = np.concatenate([np.full(len(p), None, object) if p.text is None else p.text for p in pieces])
     return Rows(
-        np.concatenate([p.tag_id for p in parts]),
-        np.concatenate([p.equipment_id for p in parts]),
-        np.concatenate([p.source_id for p in parts]),
-        np.concatenate([p.batch for p in parts]),
-        np.concatenate([p.ts for p in parts]),
-        np.concatenate([p.received_at for p in parts]),
-        np.concatenate([p.value for p in parts]),
-        np.concatenate([p.quality for p in parts]),
-        np.concatenate([p.live for p in parts]),
+        np.concatenate([p.tag_id for p in pieces]),
+        np.concatenate([p.equipment_id for p in pieces]),
+        np.concatenate([p.part for p in pieces]),
+        np.concatenate([p.ts for p in pieces]),
+        np.concatenate([p.value for p in pieces]),
+        np.concatenate([p.quality for p in pieces]),
         text,
     )
 
 
-def measurement_copy(rows: Rows) -> bytes:
+def measurement_copy(rows: Rows) -> bytearray:
     """`COPY measurement (tag_id, ts, value, quality) FROM STDIN (FORMAT binary)`."""
-    return _HEADER + _records(rows, _MEASUREMENT).tobytes() + _TRAILER
-
-
-def staged_copy(rows: Rows) -> bytes:
-    """As `measurement_copy`, with a fifth column: the row's number."""
-    records = _records(rows, _STAGED)
-    records["row_len"], records["row"] = 4, np.arange(len(rows))
-    return _HEADER + records.tobytes() + _TRAILER
-
-
-def _records(rows: Rows, layout: np.dtype[np.void]) -> npt.NDArray[np.void]:
-    records = np.empty(len(rows), layout)
-    records["fields"] = 5 if layout is _STAGED else 4
-    records["tag_len"], records["tag_id"] = 4, rows.tag_id
-    records["ts_len"], records["ts"] = 8, rows.ts - POSTGRES_EPOCH_US
-    records["value_len"], records["value"] = 8, rows.value
-    records["quality_len"], records["quality"] = 2, rows.quality
-    return records
+    data = bytearray(len(_HEADER) + len(rows) * _MEASUREMENT.itemsize + len(_TRAILER))
+    data[: len(_HEADER)], data[-len(_TRAILER) :] = _HEADER, _TRAILER
+    records = np.frombuffer(data, _MEASUREMENT, len(rows), len(_HEADER))
+    # The constants of all columns at once, as bytes: one pass instead of five.
+    records.view(np.uint8).reshape(len(rows), _MEASUREMENT.itemsize)[:] = _CONSTANTS
+    records["tag_id"] = rows.tag_id
+    records["ts"] = rows.ts - POSTGRES_EPOCH_US
+    records["value"] = rows.value
+    records["quality"] = rows.quality
+    return data

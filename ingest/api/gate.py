@@ -16,7 +16,8 @@ from ingest.api.rooms import Rooms
 from ingest.log import Kind, Lane, Log, LogFull, LogUnavailable
 from store import registry
 from store.database import Connection, classify
-from store.registry import Unit, UnitTags
+from store.registry import Unit
+from store.tags import UnitTags, unit_tags
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -85,11 +86,11 @@ class Gate:
         """The unit's tags, reloaded when a name is not among them; None while the database is away."""
         loaded_at, tags = self._tags.get(unit.code, (0.0, None))
         age = time.monotonic() - loaded_at
-        unknown = tags is None or any(name not in tags.rows for name in names)
+        unknown = tags is None or bool((tags.rows.find(names) < 0).any())
         if age > (_TAGS_RELOAD_S if unknown else _TAGS_TTL_S):
             forgotten = self._tags_forgotten.get(unit.code, 0)
             try:
-                tags = await self.query(registry.unit_tags, unit.code)
+                tags = await self.query(unit_tags, unit.code)
             except Problem:
                 return tags
             # Changed while they were being read: who knows which these are. Good for this request at most.

@@ -19,7 +19,8 @@ from store import quarantine
 from store.database import Connection
 from store.quarantine import Filter
 from store.reasons import reason_of
-from store.registry import Unit, UnitTags
+from store.registry import Unit
+from store.tags import UnitTags
 
 _EXPORT_PAGE = 500
 _MOST_ID = 2**63 - 1

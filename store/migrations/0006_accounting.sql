@@ -30,6 +30,8 @@ COMMENT ON COLUMN tag.frozen_after_s IS 'a value unchanged for longer than this,
 COMMENT ON COLUMN tag.rate_max_per_s IS 'a change faster than this, in unit per second, is marked uncertain; null = never';
 
 ALTER TABLE latest_value ADD COLUMN unchanged_since timestamptz;
+-- Every row is replaced again and again: with room on its page no index has to follow.
+ALTER TABLE latest_value SET (fillfactor = 50);
 COMMENT ON COLUMN latest_value.unchanged_since IS 'source time since which the value has been the same (UTC); null = not watched';
 
 CREATE TABLE closed_period (

@@ -24,7 +24,7 @@ from connectors.contract import Probe, Reachable, TransientError
 from connectors.journal import Journal
 from connectors.supervise import supervise
 from ingest.batch import decode
-from ingest.log import Log, all_partitions
+from ingest.log import Log
 from qunce.embedded.nats import PLATFORM_USER
 from qunce.process import free_port
 from tests.connectors.sinks import Keeping, until
@@ -98,10 +98,11 @@ def table(kind: str, name: str, settings: str) -> str:
 async def appended(log: Log) -> dict[str, int]:
     """Readings in the log by source."""
     counts: dict[str, int] = {}
-    reader = log.read("live", dict.fromkeys(all_partitions(), 0))
-    while entries := await reader.next(256, 0.3):
+    first = 1
+    while entries := await log.fetch("live", UNIT, first, 256, 2**23):
+        first = entries[-1].sequence + 1
         for entry in entries:
-            if entry.unit == UNIT and entry.kind == "batch":
+            if entry.kind == "batch":
                 batch = decode(entry.data)
                 counts[batch.source] = counts.get(batch.source, 0) + len(batch)
     return counts

@@ -7,10 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ingest.log import Log, LogFull, LogUnavailable, all_partitions, partition_of
+from ingest.log import Log, LogFull, LogUnavailable, UnitShareSpent, all_partitions, partition_of
 
 pytestmark = pytest.mark.concurrent
-START = dict.fromkeys(all_partitions(), 0)
 
 
 def with_log(url: str, test: Callable[[Log], Awaitable[None]]) -> None:
@@ -24,33 +23,72 @@ def with_log(url: str, test: Callable[[Log], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
+async def held(log: Log) -> list[int]:
+    """Sequences that the log holds."""
+    return [entry.sequence for entry in await log.index(all_partitions()).next(1000, 1)]
+
+
 async def append(log: Log, unit: str, i: int, size: int = 10) -> int:
     return await log.append(
         b"x" * size, kind="batch", lane="live", unit=unit, source="mqtt:x", msg_id=str(i), rows=3
     )
 
 
-def test_entries_come_back_in_order_after_the_position(nats_fresh: str) -> None:
+def test_the_index_tells_all_in_order_and_a_unit_is_fetched_from_any_place(nats_fresh: str) -> None:
     async def test(log: Log) -> None:
         sequences = [await append(log, f"U{i % 5}", i) for i in range(40)]
-        entries = await log.read("live", START).next(100, 2)
-        assert [e.sequence for e in entries] == sequences
-        assert (entries[0].unit, entries[0].rows, entries[0].kind) == ("U0", 3, "batch")
-        later = await log.read("live", dict.fromkeys(all_partitions(), sequences[29])).next(100, 2)
-        assert [e.sequence for e in later] == sequences[30:]
-        assert await log.read("backfill", START).next(10, 0.2) == []
+        index = log.index(all_partitions())
+        found = await index.next(100, 2)
+        assert [e.sequence for e in found] == sequences
+        assert index.reached == sequences[-1]
+        assert (found[0].unit, found[0].rows, found[0].kind, found[0].source) == ("U0", 3, "batch", "mqtt:x")
+        assert found[0].n_bytes >= 10
+        mine = sequences[3::5]
+        entries = await log.fetch("live", "U3", mine[2], 100, 2**20)
+        assert [e.sequence for e in entries] == mine[2:]
+        assert (entries[0].unit, entries[0].rows, entries[0].data) == ("U3", 3, b"x" * 10)
+        assert [e.sequence for e in await log.fetch("live", "U3", mine[0], 2, 2**20)] == mine[:2]
+        assert [e.sequence for e in await log.fetch("live", "U3", mine[0], 9, 1)] == mine[:1]
+        assert await log.fetch("backfill", "U3", 1, 10, 2**20) == []
 
     with_log(nats_fresh, test)
 
 
-def test_a_reader_of_some_partitions_sees_only_theirs(nats_fresh: str) -> None:
+def test_the_index_of_some_partitions_tells_only_theirs(nats_fresh: str) -> None:
     async def test(log: Log) -> None:
         for i in range(20):
             await append(log, f"U{i}", i)
         mine = partition_of("U3")
-        entries = await log.read("live", {mine: 0}).next(100, 2)
-        assert entries
-        assert {e.partition for e in entries} == {mine}
+        found = await log.index([mine]).next(100, 2)
+        assert found
+        assert {partition_of(e.unit) for e in found} == {mine}
+
+    with_log(nats_fresh, test)
+
+
+def test_what_waits_is_listed_without_its_content(nats_fresh: str) -> None:
+    async def test(log: Log) -> None:
+        assert await log.waiting() == []
+        sequences = [await append(log, "U1", i) for i in range(5)]
+        assert [(w.sequence, w.rows, w.lane) for w in await log.waiting()] == [
+            (s, 3, "live") for s in sequences
+        ]
+
+    with_log(nats_fresh, test)
+
+
+def test_a_unit_has_its_share_and_the_others_have_theirs(nats_fresh: str) -> None:
+    async def test(log: Log) -> None:
+        async def flood() -> None:
+            for i in range(400):
+                await append(log, "U1", i, 2**20)
+
+        with pytest.raises(UnitShareSpent):
+            await flood()
+        assert await append(log, "U2", 1000, 2**20) > 0
+        await log.tell_waiting(all_partitions(), {"U2": 2**21})
+        await asyncio.sleep(0.2)
+        assert await append(log, "U1", 1001, 2**20) > 0
 
     with_log(nats_fresh, test)
 
@@ -59,7 +97,7 @@ def test_the_same_identity_is_appended_once(nats_fresh: str) -> None:
     async def test(log: Log) -> None:
         assert await append(log, "U1", 1) == await append(log, "U1", 1)
         assert await append(log, "U2", 1) != await append(log, "U1", 1)
-        assert len(await log.read("live", START).next(10, 1)) == 2
+        assert len(await held(log)) == 2
 
     with_log(nats_fresh, test)
 
@@ -68,8 +106,7 @@ def test_what_is_stored_is_forgotten_and_the_rest_is_kept(nats_fresh: str) -> No
     async def test(log: Log) -> None:
         sequences = [await append(log, f"U{i}", i) for i in range(10)]
         await log.forget("live", dict.fromkeys(all_partitions(), sequences[5]))
-        entries = await log.read("live", START).next(100, 1)
-        assert [e.sequence for e in entries] == sequences[6:]
+        assert await held(log) == sequences[6:]
 
     with_log(nats_fresh, test)
 
@@ -78,9 +115,9 @@ def test_a_full_log_refuses_and_says_so(nats_fresh: str) -> None:
     async def test(log: Log) -> None:
         async def flood() -> None:
             for i in range(400):
-                await append(log, "U1", i, 2**20)
+                await append(log, f"U{i % 16}", i, 2**20)
 
-        with pytest.raises(LogFull):
+        with pytest.raises(LogFull, match="log is full"):
             await flood()
         await log.forget("live", dict.fromkeys(all_partitions(), 2**40))
         assert await append(log, "U1", 1000) > 0

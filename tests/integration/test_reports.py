@@ -56,8 +56,10 @@ class Reporting:
                 [i for i, _ in good], [r for _, r in good], refused,
             )
         )  # fmt: skip
-        entry = Entry("records", UNIT, "http_push:x", partition_of(UNIT), self.sent, f"m{self.sent}", 0, data)
-        self.store.store([entry], "S", "live", {0: self.sent})
+        entry = Entry(
+            "live", "records", UNIT, "http_push:x", partition_of(UNIT), self.sent, f"m{self.sent}", 0, data
+        )
+        self.store.store([entry], "S")
 
 
 @pytest.fixture

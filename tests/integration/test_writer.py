@@ -41,7 +41,9 @@ _sequence = iter(range(1, 10_000))
 
 def entry(data: bytes, kind: Any, rows: int) -> Entry:
     sequence = next(_sequence)
-    return Entry(kind, UNIT, "mqtt:GD-TST-01", partition_of(UNIT), sequence, f"m{sequence}", rows, data)
+    return Entry(
+        "live", kind, UNIT, "mqtt:GD-TST-01", partition_of(UNIT), sequence, f"m{sequence}", rows, data
+    )
 
 
 def readings(
@@ -85,7 +87,7 @@ def storing(dsn: str, conn: Connection) -> Any:
                     {**tag, "name": "M1.state", "signal": "state", "data_type": "enum"},
                     {**tag, "name": "M1.serial", "signal": "serial", "data_type": "text"}),
         ],
-        "S", "live", {0: 3},
+        "S",
     )  # fmt: skip
     yield store
     store.close()
@@ -109,18 +111,18 @@ def test_rows_land_once_duplicates_are_counted_corrections_keep_the_old_value(
         ("M1.produced", HOUR + i * 1_000_000, float(i)) for i in range(1000)
     ]
     rows += [("M1.state", HOUR, "Executing"), ("M1.serial", HOUR, "007")]
-    storing.store([readings(rows)], "S", "live", {0: 4})
+    storing.store([readings(rows)], "S")
     got = account(conn)
     assert (got.received, got.stored, got.duplicates, got.corrections) == (1002, 1002, 0, 0)
 
-    storing.store([readings(rows)], "S", "live", {0: 5})
+    storing.store([readings(rows)], "S")
     got = account(conn)
     assert (got.received, got.stored, got.duplicates, got.corrections) == (2004, 1002, 1002, 0)
 
     changed: list[tuple[str, int, float | str]] = [
         ("M1.produced", HOUR, 5.0), ("M1.produced", HOUR, 6.0), ("M1.serial", HOUR, "008"),
     ]  # fmt: skip
-    storing.store([readings(changed)], "S", "live", {0: 6})
+    storing.store([readings(changed)], "S")
     got = account(conn)
     assert (got.stored, got.corrections) == (1002, 3)
     assert accounts.count_rows(conn) == [(UNIT, 1001, 1, 3)]
@@ -145,7 +147,7 @@ def test_refused_rows_go_to_quarantine_and_the_rest_lands(storing: Storing, conn
                 (decoded,),
             )
         ],
-        "S", "live", {0: 4},
+        "S",
     )  # fmt: skip
     got = account(conn)
     assert (got.received, got.stored, got.quarantined) == (6, 1, 5)
@@ -161,30 +163,29 @@ def test_refused_rows_go_to_quarantine_and_the_rest_lands(storing: Storing, conn
 
 
 def test_positions_are_committed_with_the_rows(storing: Storing, conn: Connection) -> None:
-    storing.store([readings([("M1.produced", HOUR, 1.0)])], "S", "live", {0: 9, 3: 9})
-    assert accounts.positions(conn, "S", "live") == {0: 9, 3: 9}
-    assert accounts.positions(conn, "other", "live") == {}
+    message = readings([("M1.produced", HOUR, 1.0)])
+    storing.store([message], "S")
+    assert accounts.positions(conn, "S") == {("live", UNIT): message.sequence}
+    assert accounts.positions(conn, "other") == {}
 
 
 def test_touched_hours_are_marked_dirty(storing: Storing, conn: Connection) -> None:
-    storing.store(
-        [readings([("M1.produced", HOUR, 1.0), ("M1.produced", HOUR - 1, 0.0)])], "S", "live", {0: 4}
-    )
+    storing.store([readings([("M1.produced", HOUR, 1.0), ("M1.produced", HOUR - 1, 0.0)])], "S")
     assert conn.execute("SELECT count(*) FROM dirty_hour").fetchone() == (2,)
 
 
 def test_records_repeated_changed_and_wrong(storing: Storing, conn: Connection) -> None:
     milestone = {"code": "m1", "name": "启动", "planned_on": "2026-03-01", "accepted_on": None}
-    storing.store([records("milestone", milestone)], "S", "live", {0: 4})
-    storing.store([records("milestone", milestone)], "S", "live", {0: 5})
-    storing.store([records("milestone", {**milestone, "accepted_on": "2026-02-28"})], "S", "live", {0: 6})
+    storing.store([records("milestone", milestone)], "S")
+    storing.store([records("milestone", milestone)], "S")
+    storing.store([records("milestone", {**milestone, "accepted_on": "2026-02-28"})], "S")
     orphan = {
         "equipment_code": "nope",
         "start": "2026-03-01T00:00:00Z",
         "end": "2026-03-01T08:00:00Z",
         "kind": "shift",
     }
-    storing.store([records("shift_calendar", orphan)], "S", "live", {0: 7})
+    storing.store([records("shift_calendar", orphan)], "S")
     verdicts = conn.execute(
         "SELECT accepted, duplicates, corrections, quarantined FROM submission"
         " WHERE dataset IN ('milestone', 'shift_calendar') ORDER BY applied_at"
@@ -198,7 +199,7 @@ def test_records_repeated_changed_and_wrong(storing: Storing, conn: Connection) 
 
 def test_a_row_that_cannot_be_stored_is_refused_by_itself(storing: Storing, conn: Connection) -> None:
     rows: list[tuple[str, int, float | str]] = [("M1.produced", HOUR, 1.0), ("M1.serial", HOUR, "a\0b")]
-    storing.store([readings(rows)], "S", "live", {0: 8})
+    storing.store([readings(rows)], "S")
     got = account(conn)
     assert (got.received, got.stored, got.quarantined) == (2, 1, 1)
     assert conn.execute("SELECT reason FROM quarantine").fetchall() == [("nul_character",)]
@@ -224,18 +225,21 @@ def test_an_unreadable_entry_is_held_and_holds_up_nobody(
     good = readings([("M1.produced", HOUR, 1.0)])
     poison = garbage(kind, data, 3)
     late = readings([("M1.produced", HOUR + 1, 2.0)])
-    storing.store([good, poison, late], "S", "live", {0: late.sequence})
+    storing.store([good, poison, late], "S")
     got = account(conn)
-    assert (got.received, got.stored) == (2, 2)
+    refused = 3 if kind == "batch" else 0
+    assert (got.received, got.stored, got.quarantined) == (2 + refused, 2, refused)
     held = conn.execute("SELECT reason, original FROM quarantine ORDER BY quarantine_id").fetchall()
     assert [r for r, _ in held] == ["unstorable"] * 3
     assert bytes(held[0][1]) == data
-    assert accounts.positions(conn, "S", "live")[0] == late.sequence
+    assert accounts.positions(conn, "S")["live", UNIT] == late.sequence
 
 
 def test_an_interrupted_search_for_poison_books_nothing_twice(storing: Storing, conn: Connection) -> None:
     first = readings([("M1.produced", HOUR, 0.0)])
-    poison = garbage("batch", b"poison", 1)
+    conn.execute("ALTER TABLE measurement ADD CHECK (value <> 666)")
+    conn.commit()
+    poison = readings([("M1.produced", HOUR + 9, 666.0)])
     entries = [first, poison, *(readings([("M1.produced", HOUR + i, float(i))]) for i in (1, 2))]
     real, calls = storing._transaction, 0
 
@@ -248,21 +252,23 @@ def test_an_interrupted_search_for_poison_books_nothing_twice(storing: Storing, 
 
     storing._transaction = interrupted  # type: ignore[method-assign]
     with pytest.raises(psycopg.OperationalError):
-        storing.store(entries, "S", "live", {0: entries[-1].sequence})
+        storing.store(entries, "S")
     storing._transaction = real  # type: ignore[method-assign]
-    reached = accounts.positions(conn, "S", "live")[0]
+    reached = accounts.positions(conn, "S")["live", UNIT]
     conn.rollback()
     left = [e for e in entries if e.sequence > reached]
-    storing.store(left, "S", "live", {0: entries[-1].sequence})
+    storing.store(left, "S")
     got = account(conn)
-    assert (got.received, got.stored, got.duplicates) == (3, 3, 0)
-    assert conn.execute("SELECT count(*) FROM quarantine").fetchone() == (1,)
+    assert (got.received, got.stored, got.duplicates, got.quarantined) == (4, 3, 0, 1)
+    assert conn.execute("SELECT reason, count(*) FROM quarantine GROUP BY 1").fetchall() == [
+        ("unstorable", 1)
+    ]
 
 
 def test_a_key_repeated_thousands_of_times_is_judged_row_by_row(storing: Storing, conn: Connection) -> None:
     values: list[tuple[str, int, float | str]] = [("M1.produced", HOUR, float(i // 2)) for i in range(20_000)]
     values += [("M1.serial", HOUR, f"{i // 2}") for i in range(200)]
-    storing.store([readings(values)], "S", "live", {0: 4})
+    storing.store([readings(values)], "S")
     got = account(conn)
     assert (got.received, got.duplicates, got.corrections) == (20_200, 10_100, 9_999 + 99)
     assert accounts.count_rows(conn) == [(UNIT, 1, 1, 9_999 + 99)]
@@ -273,9 +279,9 @@ def test_a_key_repeated_thousands_of_times_is_judged_row_by_row(storing: Storing
 def test_back_and_forth_in_one_batch_leaves_the_last_and_keeps_the_rest(
     storing: Storing, conn: Connection
 ) -> None:
-    storing.store([readings([("M1.produced", HOUR, 1.0)])], "S", "live", {0: 4})
+    storing.store([readings([("M1.produced", HOUR, 1.0)])], "S")
     again: list[tuple[str, int, float | str]] = [("M1.produced", HOUR, v) for v in (1.0, 2.0, 2.0, 1.0)]
-    storing.store([readings(again)], "S", "live", {0: 5})
+    storing.store([readings(again)], "S")
     got = account(conn)
     assert (got.stored, got.duplicates, got.corrections) == (1, 2, 2)
     assert conn.execute("SELECT value FROM measurement").fetchall() == [(1.0,)]
@@ -287,9 +293,7 @@ def test_every_row_of_an_unknown_unit_is_held(storing: Storing, conn: Connection
     batch = readings([("M1.produced", HOUR + i, 1.0) for i in range(5)])
     stranger = decode(batch.data)
     data = encode(replace(stranger, unit="GD-NOBODY"))
-    storing.store(
-        [Entry("batch", "GD-NOBODY", "mqtt:x", 0, batch.sequence, "m", 5, data)], "S", "live", {0: 9}
-    )
+    storing.store([Entry("live", "batch", "GD-NOBODY", "mqtt:x", 0, batch.sequence, "m", 5, data)], "S")
     assert conn.execute("SELECT count(*), min(reason) FROM quarantine").fetchone() == (5, "unknown_unit")
 
 
@@ -297,18 +301,18 @@ def test_a_new_day_waits_for_no_reader(storing: Storing, dsn: str, conn: Connect
     with connect(dsn, application="test") as reader:
         reader.execute("SELECT count(*) FROM measurement")  # holds its lock until the transaction ends
         day = HOUR - 40 * 86_400_000_000
-        storing.store([readings([("M1.produced", day, 1.0)])], "S", "live", {0: 4})
+        storing.store([readings([("M1.produced", day, 1.0)])], "S")
     assert account(conn).stored == 1
 
 
 def test_a_partition_has_one_writer(dsn: str, storing: Storing) -> None:
     first, second = Storing(dsn, [1, 2]), Storing(dsn, [2])
     try:
-        first.positions("S", "live")
+        first.positions("S")
         with pytest.raises(OwnedElsewhere):
-            second.positions("S", "live")
+            second.positions("S")
         first.close()
-        second.positions("S", "live")
+        second.positions("S")
     finally:
         first.close()
         second.close()

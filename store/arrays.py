@@ -1,0 +1,69 @@
+"""NumPy columns as parameters: whole arrays in PostgreSQL's binary form, no Python object a value.
+
+`unnest(%b::integer[], %b::timestamptz[])` turns them into rows. Wrap each column with `column`.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+
+from store.times import POSTGRES_EPOCH_US
+
+Kind = Literal["int2", "int4", "int8", "float8", "timestamptz", "bool"]
+# kind → (oid of the element, oid of the array, how an element is written)
+_KINDS: dict[Kind, tuple[int, int, str]] = {
+    "bool": (16, 1000, "?"),
+    "int8": (20, 1016, ">i8"),
+    "int2": (21, 1005, ">i2"),
+    "int4": (23, 1007, ">i4"),
+    "float8": (701, 1022, ">f8"),
+    "timestamptz": (1184, 1185, ">i8"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A one-dimensional array on its way to the database; `kind` is the PostgreSQL type of its elements."""
+
+    values: npt.NDArray[np.generic]
+    kind: Kind
+
+
+def column(values: npt.ArrayLike, kind: Kind) -> Column:
+    """`values` (for timestamptz: int64 µs since the Unix epoch, UTC) as a parameter; NaN in float8 stays NaN."""
+    return Column(np.asarray(values), kind)
+
+
+class _ColumnDumper(Dumper):
+    format = Format.BINARY
+
+    def get_key(self, obj: Column, format: object) -> Any:  # the class and the kind
+        return (Column, obj.kind)
+
+    def upgrade(self, obj: Column, format: object) -> Dumper:
+        dumper = _ColumnDumper(Column)
+        dumper.oid = _KINDS[obj.kind][1]
+        return dumper
+
+    def dump(self, obj: Column) -> Buffer:
+        element, _, wire = _KINDS[obj.kind]
+        values = obj.values - POSTGRES_EPOCH_US if obj.kind == "timestamptz" else obj.values
+        n = len(values)
+        if n == 0:
+            return struct.pack(">iii", 0, 0, element)
+        width = np.dtype(wire).itemsize
+        items = np.empty(n, [("length", ">i4"), ("value", wire)])
+        items["length"], items["value"] = width, values
+        return struct.pack(">iiiii", 1, 0, element, n, 1) + items.tobytes()
+
+
+psycopg.adapters.register_dumper(Column, _ColumnDumper)
