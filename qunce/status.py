@@ -80,9 +80,7 @@ async def _look_into_log(settings: Settings, found: dict[str, Any]) -> tuple[str
         found["log_error"] = "log.url: 未设置 / not set"
         return "", None
     try:
-        log = await Log.connect(
-            settings.log.url.get_secret_value(), name="status", max_bytes=settings.log.max_bytes
-        )
+        log = await Log.connect(settings.log.url.get_secret_value(), name="status")
         try:
             held, limit = await log.fill()
             found["log"] = {"bytes": held, "limit_bytes": limit, "fill": held / limit if limit > 0 else None}
