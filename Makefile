@@ -8,7 +8,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: help demo test lint fix docs bench clean
+.PHONY: help demo test lint fix docs bench chaos clean
 
 help: ## 显示帮助 | show this help
 	@echo '群策 Qunce: make <目标 target> [ARGS="…"]'
@@ -41,6 +41,11 @@ docs: $(READY) ## 生成参考文档 | docs/settings.md, indicators.md, reasons.
 
 bench: $(READY) ## 性能测试 | rows per second through the log and the writer into the store
 	@$(PY) -m benchmarks $(ARGS)
+
+ROUNDS ?= 50
+SEED ?=
+chaos: $(READY) ## 混沌测试 | kill and starve every part under load; nothing acknowledged may be lost or doubled (ROUNDS=50 SEED=7)
+	@exec $(PY) -m tests.chaos --long --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 clean: ## 删除虚拟环境和缓存 | the virtual environment, the tools and all caches
 	@rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

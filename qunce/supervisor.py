@@ -27,6 +27,7 @@ from qunce.process import ChildFailed, User, log_end, spawn, stop, write_private
 
 BACKOFF_S = (0.5, 15.0)
 HEALTHY_S = 30.0  # a child that lived this long starts its back-off anew
+STUCK_EVERY_S = 2.0
 LOG_BYTES = 8 * 2**20  # a child's log is kept twice at most: the current file and the one before
 
 State = Literal["waiting", "starting", "ok", "restarting", "stopping", "stopped", "done"]
@@ -52,6 +53,8 @@ class Part:
     env: Mapping[str, str] | None = None
     before: Callable[[], None] | None = None
     """Done before each start of the process."""
+    stuck: Callable[[int, Path], bool] | None = None
+    """Whether the running process (its pid, its log) will not work again by itself; then it is started anew."""
     group: str | None = None
     """Neighbours (in order of start) of one group are asked to end at the same time."""
 
@@ -70,6 +73,8 @@ class Child:
     started: float = 0.0
     failures: int = 0
     again_at: float = 0.0
+    looked_at: float = 0.0
+    told_to_end: float | None = None
 
     def enter(self, state: State) -> None:
         """Change the state, and remember since when it holds."""
@@ -173,9 +178,25 @@ class Supervisor:
                 self._died(child, code, now)
             elif child.state == "starting" and child.part.ready():
                 child.enter("ok")
+            elif child.part.stuck is not None:
+                self._look_whether_stuck(child, child.process, now)
             _bound(child.log)
         if now - self._written > 1:
             self.write_status()
+
+    def _look_whether_stuck(self, child: Child, process: subprocess.Popen[bytes], now: float) -> None:
+        """End a process that runs but will not work again; then it is started as any that ended."""
+        if child.told_to_end is not None:
+            if now - child.told_to_end > child.part.grace_s:
+                process.kill()
+            return
+        if child.part.stuck is None or now - child.looked_at < STUCK_EVERY_S:
+            return
+        child.looked_at = now
+        if child.part.stuck(process.pid, child.log):
+            _log.warning("child is stuck and will be started anew", child=child.part.name, log=str(child.log))
+            child.told_to_end = now
+            process.send_signal(child.part.stop_signal)
 
     def _died(self, child: Child, code: int, now: float) -> None:
         child.process, child.last_exit = None, code
@@ -192,6 +213,7 @@ class Supervisor:
         part = child.part
         child.enter("starting")
         child.started = time.monotonic()
+        child.told_to_end = None
         try:
             if part.before:
                 part.before()
@@ -222,6 +244,11 @@ class Supervisor:
             child.enter("stopped")
         self._note_children()
         return children[-1].last_exit
+
+    def remove(self, name: str) -> None:
+        """Stop a part and forget it."""
+        self.stop(name)
+        del self._children[name]
 
     def _end(self, process: subprocess.Popen[bytes], deadline: float) -> int:
         while process.poll() is None and time.monotonic() < deadline and not self.hurry:

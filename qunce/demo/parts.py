@@ -56,6 +56,7 @@ def nats_part(nats: Nats) -> Part:
         nats.ready,
         stop_signal=nats.stop_signal,
         grace_s=nats.stop_grace_s,
+        stuck=nats.stuck,
     )
 
 

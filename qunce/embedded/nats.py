@@ -22,6 +22,8 @@ from qunce.process import spawn, stop, wait_ready, write_private
 
 PLATFORM_USER = "qunce-platform"
 _MAX_PAYLOAD = 8 * 1024 * 1024
+_LOG_READ_BYTES = 16 * 1024
+_ROOM_BYTES = 64 * 1024 * 1024
 _CONFIG = """\
 server_name: qunce
 listen: "127.0.0.1:{port}"
@@ -135,6 +137,25 @@ class Nats:
                 pass
             return bool(json.loads(line.removeprefix(b"INFO ")).get("jetstream"))
         return False
+
+    def stuck(self, pid: int, log: Path) -> bool:
+        """Whether the running server still refuses to write although its disk has room again.
+
+        A stream that met a full disk refuses everything until the server is started anew: it says so in
+        its log, line by line, with its pid in front.
+        """
+        try:
+            with log.open("rb") as file:
+                file.seek(max(0, log.stat().st_size - _LOG_READ_BYTES))
+                lines = file.read().splitlines()
+            free = shutil.disk_usage(self.root / "jetstream").free
+        except OSError:
+            return False
+        mine = f"[{pid}] ".encode()
+        return free > _ROOM_BYTES and any(
+            line.startswith(mine) and b"failed to store a msg" in line and b"no space left" in line
+            for line in lines
+        )
 
     def start(self, log: Path) -> subprocess.Popen[bytes]:
         """Prepare, run and wait until usable; for whoever needs no supervisor. Output is appended to `log`."""

@@ -222,3 +222,17 @@ def test_nats_keeps_its_streams_across_a_crash(tmp_path: Path) -> None:
         assert asyncio.run(get()) == 4_000_000
     finally:
         assert stop(child) == 0
+
+
+def test_a_log_that_met_a_full_disk_is_known_as_stuck(tmp_path: Path):
+    nats = Nats(tmp_path / "nats", 1, 2)
+    nats.prepare()
+    log = tmp_path / "log"
+    assert not nats.stuck(7, log)
+    refusal = (
+        "2026/11/25 19:00:07 [ERR] JetStream failed to store a msg on stream 'Q': no space left on device\n"
+    )
+    log.write_text(f"[6] {refusal}[7] 2026/11/25 19:00:08 [INF] Server is ready\n")
+    assert not nats.stuck(7, log)  # that was the one before
+    log.write_text(log.read_text() + f"[7] {refusal}")
+    assert nats.stuck(7, log)

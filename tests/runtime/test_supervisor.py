@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,33 @@ def test_logs_stay_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
         assert until(done)
         assert rotated.stat().st_size <= 20_000
+
+
+def test_a_stuck_child_is_started_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "STUCK_EVERY_S", 0.05)
+    asked: list[int] = []
+
+    def stuck(pid: int, log: Path) -> bool:
+        asked.append(pid)
+        return pid == asked[0] and len(asked) > 2 and log.exists()
+
+    with make(tmp_path) as supervisor:
+        supervisor.start(replace(sleeper(tmp_path), stuck=stuck))
+        first = pid_of(supervisor)
+
+        def anew() -> bool:
+            supervisor.tick()
+            child = supervisor.children[0]
+            return child.state == "ok" and child.process is not None and child.process.pid != first
+
+        assert until(anew)
+        assert (tmp_path / "sleeper.drained").exists()  # it was asked, not killed
+        assert supervisor.children[0].restarts == 1
+
+
+def test_a_removed_part_is_no_longer_told_of(tmp_path: Path):
+    with make(tmp_path) as supervisor:
+        supervisor.start(sleeper(tmp_path))
+        supervisor.remove("sleeper")
+        assert (tmp_path / "sleeper.drained").exists()
+        assert supervisor.children == []
