@@ -47,6 +47,8 @@ LANES: tuple[Lane, ...] = ("live", "backfill")
 
 _CONNECT_WITHIN_S = 5.0
 _TIMEOUT_S = 10.0
+_APPEND_WITHIN_S = 4.0
+"""Less than a process has for its drain: a request that still waits then is told to come again."""
 _PREFIX = "qunce-ingest"
 _ROWS = "Qunce-Rows"
 _SOURCE = "Qunce-Source"
@@ -157,7 +159,7 @@ class Log:
         if not self._budget.has_room(unit, len(data)):
             raise UnitShareSpent(f"unit {unit} has taken its share of the ingest log")
         try:
-            ack = await self._stream.publish(subject, data, timeout=_TIMEOUT_S, headers=headers)
+            ack = await self._stream.publish(subject, data, timeout=_APPEND_WITHIN_S, headers=headers)
         except APIError as error:
             if error.err_code in _STREAM_FULL:
                 if "per subject" in (error.description or ""):
