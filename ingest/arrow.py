@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.batch import Batch, Mode, Refusal
-from ingest.decode import MAX_ROWS, MAX_TEXT, Decoded, Malformed, check_names
+from ingest.decode import MAX_ROWS, MAX_TEXT, Decoded, Malformed, check_names, mode_of
 from ingest.quality import NAMES
 
 CONTENT_TYPE = "application/vnd.apache.arrow.stream"
@@ -60,7 +60,7 @@ def decode_arrow(
         with pa.ipc.open_stream(body, options=pa.ipc.IpcReadOptions(use_threads=False)) as reader:
             _check_schema(reader.schema)
             said = (reader.schema.metadata or {}).get(b"mode", b"live").decode(errors="replace")
-            chosen = _mode(said if mode is None else mode)
+            chosen = mode_of(said if mode is None else mode)
             records = list(reader)
         for record in records:
             record.validate(full=True)
@@ -173,14 +173,6 @@ _TYPES: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
         "an integer (OPC UA StatusCode), string, large_string, or a dictionary of strings",
     ),
 }
-
-
-def _mode(said: str) -> Mode:
-    if said == "live":
-        return "live"
-    if said == "backfill":
-        return "backfill"
-    raise Malformed("wrong_shape", {"place": "mode", "detail": f"must be live or backfill, got {said[:40]}"})
 
 
 def _tags(columns: list[pa.Array]) -> tuple[tuple[str, ...], list[Ints]]:

@@ -6,13 +6,13 @@ What is wrong with one row refuses that row; what is wrong with the whole raises
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+import pyarrow as pa
 
 from ingest.batch import Batch, Mode, Refusal
 from ingest.quality import quality_column
@@ -23,6 +23,10 @@ MAX_TEXT = 32_768
 """Characters of one text value: a reading is an alarm or a state, not a document."""
 MAX_NAME = 400
 """Characters of a tag's name in columns, where one name may stand for every row."""
+
+
+_MOST_COMMAS = 8 * MAX_ROWS
+"""In a body whose rows are looked at one by one."""
 
 
 class Malformed(Exception):
@@ -93,14 +97,29 @@ class Decoded:
     index: npt.NDArray[np.int64]
 
 
-def decode_measurements(body: bytes, *, unit: str, source: str, received_at: int) -> Decoded:
-    """Decode the body of `POST /api/v1/measurements`. Raises Malformed."""
+def decode_measurements(
+    body: bytes, *, unit: str, source: str, received_at: int, mode: str | None = None
+) -> Decoded:
+    """Decode the body of `POST /api/v1/measurements`; `mode` overrides the body's own. Raises Malformed."""
     try:
-        return _measurements(body, unit, source, received_at)
+        decoded = _measurements(body, unit, source, received_at)
     except RecursionError as error:
         raise too_deep() from error
     except UnicodeDecodeError as error:
         raise not_utf8(body) from error
+    if mode is None or mode == decoded.batch.mode:
+        return decoded
+    return Decoded(replace(decoded.batch, mode=mode_of(mode)), decoded.index)
+
+
+def mode_of(text: str) -> Mode:
+    """`live` or `backfill`. Raises Malformed."""
+    if text == "live":
+        return "live"
+    if text == "backfill":
+        return "backfill"
+    detail = f"must be live or backfill, got {text[:40]}"
+    raise Malformed("wrong_shape", {"place": "mode", "detail": detail})
 
 
 def decode_values(body: bytes, *, equipment: str, unit: str, source: str, received_at: int) -> Decoded:
@@ -255,13 +274,13 @@ def _from_rows(rows: _Rows, mode: Mode, unit: str, source: str, received_at: int
             place = f"records[{rows.index[i]}].{field}"
             at = int(ts[i]) if field != "ts" else None
             refused.append(Refusal(place, reason, parameters, _row_bytes(rows, i), rows.tag[i], at))
-    codes, names = pd.factorize(np.array(rows.tag, object))
+    named = pa.array(rows.tag, pa.string()).dictionary_encode()
     batch = Batch(
         unit=unit,
         source=source,
         mode=mode,
-        tags=tuple(names),
-        tag_index=codes.astype(np.int32),
+        tags=tuple(named.dictionary.to_pylist()),
+        tag_index=named.indices.to_numpy(),
         ts=ts,
         value=value,
         quality=quality,
@@ -277,6 +296,8 @@ def _row_by_row(
     body: bytes, error: msgspec.ValidationError, unit: str, source: str, received_at: int
 ) -> Decoded:
     """Somewhere a row has the wrong shape: take every row by itself, with its original bytes."""
+    if body.count(b",") > _MOST_COMMAS:  # 16 MiB of nothing but commas would take a gigabyte
+        raise Malformed("wrong_shape", {"place": "$", "detail": str(error)}) from error
     try:
         parsed = _RAW_BODY.decode(body)
     except msgspec.ValidationError as outer:

@@ -54,6 +54,12 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "请关闭 Arrow 的 LZ4/ZSTD 压缩;需要压缩时用 Content-Encoding: gzip",
             "Switch off Arrow's LZ4/ZSTD compression; to compress, use Content-Encoding: gzip",
         ),
+        "bad_gzip": Reason(
+            "gzip 内容损坏",
+            "the gzip content is broken",
+            "请检查压缩后重发",
+            "Check the compression and send again",
+        ),
         "wrong_shape": Reason(
             "结构不符:{place} {detail}",
             "wrong structure: {place} {detail}",

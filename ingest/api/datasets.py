@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from fastapi import APIRouter, Header, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
-from ingest.api.body import read_body
-from ingest.api.gate import Gate
-from ingest.api.measurements import ORIGINAL_KEPT_BYTES, batch_name
+from ingest.api.body import is_packed, read_body
+from ingest.api.gate import MALFORMED_AS_ROWS, Gate
+from ingest.api.measurements import batch_name
 from ingest.api.problems import Problem, error
 from ingest.batch import Refusal
 from ingest.datasets import DATASETS, MAX_RECORDS, check_records
 from ingest.decode import Malformed, malformed_json, not_utf8, too_deep
+from ingest.decoder import gunzip
 from ingest.records import Records, encode_records
 from store import datasets
 from store.datasets import Submission
@@ -44,41 +47,39 @@ def router(gate: Gate) -> APIRouter:
         idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
     ) -> dict[str, Any]:
         """Take reported records; 200 with the verdict once applied, 202 when durable but not yet applied."""
-        unit = await gate.unit(request)
+        unit = await gate.sender(request)
         with gate.rooms.enter(unit.code) as room:
             body = await read_body(request, room)
             if name not in DATASETS:
                 raise Problem("unknown_dataset", {"dataset": name, "known": ", ".join(DATASETS)})
-            batch = batch_name(unit, idempotency_key, body)
-            fault: Malformed | None = None
-            records: list[bytes] = []
-            try:
-                records = _records(body)
-                good, refused = check_records(name, records)
-            except Malformed as malformed:
-                fault, good = malformed, []
-                refused = [Refusal(name, fault.reason, fault.parameters, body[:ORIGINAL_KEPT_BYTES])]
+            async with gate.decoders.turns.turn(unit.code):
+                read = await run_in_threadpool(_read, name, body, is_packed(request))
+            batch = batch_name(unit, idempotency_key, read.digest)
+            if read.fault is not None and read.fault.reason in ("bad_gzip", "body_too_large"):
+                raise Problem(read.fault.reason, read.fault.parameters)
             submitted = Records(
                 unit=unit.code,
                 source=f"http_push:{unit.code}",
                 dataset=name,
                 batch=batch,
-                received=len(records),
+                received=read.received,
                 received_at=time.time_ns() // 1000,
-                index=[i for i, _ in good],
-                records=[record for _, record in good],
-                refused=refused,
+                index=[i for i, _ in read.good],
+                records=[record for _, record in read.good],
+                refused=read.refused,
             )
             await gate.append(
                 encode_records(submitted), kind="records", lane="live", unit=unit.code,
                 source=submitted.source, msg_id=batch, rows=0,
             )  # fmt: skip
-            if fault is not None:
-                raise Problem(fault.reason, fault.parameters, extra={"batch": batch})
+            cost = len(read.refused) if read.fault is None else MALFORMED_AS_ROWS
+            gate.refused_rows.spend(unit.code, cost)
+            if read.fault is not None:
+                raise Problem(read.fault.reason, read.fault.parameters, extra={"batch": batch})
         verdict = await _applied(gate, unit.unit_id, batch)
         if verdict is None:
             response.status_code = 202
-            return {"batch": batch, "received": len(records), "state": "durable"}
+            return {"batch": batch, "received": read.received, "state": "durable"}
         if name == "tag":
             gate.forget_tags(unit)
         return _answer(batch, verdict)
@@ -96,6 +97,29 @@ def router(gate: Gate) -> APIRouter:
         return _answer(batch, verdict)
 
     return routes
+
+
+class _Read(NamedTuple):
+    """A body of records: how many, the good ones by their index, the refused ones, or what is wrong with all."""
+
+    digest: bytes
+    received: int
+    good: list[tuple[int, dict[str, Any]]]
+    refused: list[Refusal]
+    fault: Malformed | None
+
+
+def _read(name: str, body: bytes, packed: bool) -> _Read:
+    digest = b""
+    try:
+        if packed:
+            body = gunzip(body)
+        digest = hashlib.sha256(body).digest()
+        records = _records(body)
+    except Malformed as fault:
+        kept = Refusal(name, fault.reason, fault.parameters, body).bounded()
+        return _Read(digest, 0, [], [kept], fault)
+    return _Read(digest, len(records), *check_records(name, records), None)
 
 
 def _records(body: bytes) -> list[bytes]:

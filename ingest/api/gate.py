@@ -11,9 +11,11 @@ import psycopg
 from fastapi import Request
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from ingest.api.decoders import Decoders
+from ingest.api.limits import Meter
 from ingest.api.problems import Problem
 from ingest.api.rooms import Rooms
-from ingest.log import Kind, Lane, Log, LogFull, LogUnavailable
+from ingest.log import Kind, Lane, Log, LogFull, LogUnavailable, UnitShareSpent
 from store import registry
 from store.database import Connection, classify
 from store.registry import Unit
@@ -26,6 +28,12 @@ _KEY_TTL_S = 30.0
 _TAGS_TTL_S = 60.0
 _TAGS_RELOAD_S = 1.0
 _CACHED_KEYS = 10_000
+# Answers that refuse, of each unit, or address without a valid key: more of them wait, and so does
+# who asks. What is refused by the row is paid off before the unit's next request is read.
+_REFUSALS_PER_S, _REFUSALS_AT_ONCE, _REFUSAL_WAITS_S = 20, 100, 10
+_REFUSED_ROWS_PER_S, _REFUSED_ROWS_AT_ONCE, _DEBT_S = 2_000, 50_000, 60
+MALFORMED_AS_ROWS = 100
+"""What a body that cannot be read costs of that: the log, the quarantine, and somebody's attention."""
 
 
 class Gate:
@@ -40,6 +48,9 @@ class Gate:
         self._tags: dict[str, tuple[float, UnitTags | None]] = {}
         self._tags_forgotten: dict[str, int] = {}
         self.rooms = Rooms()
+        self.decoders = Decoders()
+        self.pace = Meter(_REFUSALS_PER_S, _REFUSALS_AT_ONCE, _REFUSAL_WAITS_S)
+        self.refused_rows = Meter(_REFUSED_ROWS_PER_S, _REFUSED_ROWS_AT_ONCE, _DEBT_S)
         self.rows_taken = 0
 
     async def query(
@@ -69,6 +80,8 @@ class Gate:
         digest = registry.digest(key)
         looked_up_at, unit = self._keys.get(digest, (0.0, None))
         if unit is None or time.monotonic() - looked_up_at > _KEY_TTL_S:
+            if unit is None:  # whoever tries keys does not keep the database busy
+                await asyncio.sleep(self.pace.wait_s(address_of(request)))
             try:
                 unit = await self.query(registry.unit_of_key, key)
             except Problem:
@@ -80,7 +93,21 @@ class Gate:
                 self._keys[digest] = (time.monotonic(), unit)
         if unit is None:
             raise Problem("wrong_key")
+        request.state.payer = unit.code
         return unit
+
+    async def sender(self, request: Request) -> Unit:
+        """As `unit`, of a request that brings data. Raises Problem also while too much was refused lately."""
+        unit = await self.unit(request)
+        if (wait := self.refused_rows.wait_s(unit.code)) > 0:
+            raise Problem("too_much_refused", retry_after_s=int(wait) + 1)
+        return unit
+
+    async def refusing(self, request: Request) -> None:
+        """Before an answer that refuses: wait, if whoever asks has had many of them lately."""
+        payer = getattr(request.state, "payer", None) or address_of(request)
+        self.pace.spend(payer)
+        await asyncio.sleep(self.pace.wait_s(payer))
 
     async def tags(self, unit: Unit, names: tuple[str, ...]) -> UnitTags | None:
         """The unit's tags, reloaded when a name is not among them; None while the database is away."""
@@ -110,6 +137,8 @@ class Gate:
         try:
             log = await self.log()
             await log.append(data, kind=kind, lane=lane, unit=unit, source=source, msg_id=msg_id, rows=rows)
+        except UnitShareSpent as spent:
+            raise Problem("unit_log_full", retry_after_s=10) from spent
         except LogFull as full:
             raise Problem("log_full", retry_after_s=10) from full
         except LogUnavailable as away:
@@ -128,6 +157,7 @@ class Gate:
         if self._log is not None:
             await self._log.close()
         await asyncio.to_thread(self._pool.close)
+        await asyncio.to_thread(self.decoders.close)
 
     async def health(self) -> dict[str, Any]:
         """Whether the database and the log answer now."""
@@ -141,3 +171,8 @@ class Gate:
         except LogUnavailable as away:
             found["log"] = str(away)
         return found
+
+
+def address_of(request: Request) -> str:
+    """Who asks, as long as no key tells; no unit's code has a blank in it."""
+    return f"address {request.client.host if request.client else '?'}"

@@ -6,24 +6,45 @@ import hashlib
 import time
 import uuid
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.concurrency import run_in_threadpool
 
-from ingest.api.body import read_body
-from ingest.api.gate import Gate
+from ingest.api.body import JSON, content_type, is_packed, read_body
+from ingest.api.gate import MALFORMED_AS_ROWS, Gate
 from ingest.api.problems import ERRORS_SHOWN, Problem, error_of
+from ingest.arrow import CONTENT_TYPE as ARROW
 from ingest.batch import Batch, Refusal, encode
-from ingest.decode import Decoded, Malformed, decode_measurements, empty
+from ingest.decode import Decoded, Malformed, empty
+from ingest.decoder import Job
 from ingest.log import MAX_MESSAGE_BYTES
 from ingest.validate import check
 from store.registry import Unit
+from store.tags import UnitTags
 
 _ROWS_A_MESSAGE = 50_000
-ORIGINAL_KEPT_BYTES = 256 * 2**10
+_PART_BYTES = MAX_MESSAGE_BYTES * 2 // 3
+_ROW_BYTES = 26
+_CHARACTER_BYTES = 4
+_AT_ONCE_ROWS = 2_000
+"""So many rows are checked and encoded on the event loop: cheaper than the way to a thread and back."""
+_TEXT_KEPT = 400
+"""Characters of a refusal's parameters, tag and place: what a message says is not what was sent."""
+
+
+_NOT_KEPT = frozenset({"bad_gzip", "body_too_large"})
+"""Bodies that are sent again in another form: nothing of them is worth keeping."""
+
+
+class _Part(NamedTuple):
+    """A message of the log: its bytes, the identity of its content, its rows."""
+
+    data: bytes
+    digest: str
+    rows: int
 
 
 def router(gate: Gate) -> APIRouter:
@@ -32,28 +53,43 @@ def router(gate: Gate) -> APIRouter:
 
     @routes.post("/api/v1/measurements", tags=["telemetry"])
     async def push(
-        request: Request, idempotency_key: Annotated[str | None, Header(max_length=200)] = None
+        request: Request,
+        idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+        mode: Annotated[str | None, Query(max_length=20)] = None,
     ) -> dict[str, Any]:
         """Take readings; answers 200 only when they are durable (docs/interface.md)."""
-        unit = await gate.unit(request)
+        unit = await gate.sender(request)
         source = f"http_push:{unit.code}"
         with gate.rooms.enter(unit.code) as room:
-            body = await read_body(request, room)
-            received_at = time.time_ns() // 1000
-            name = batch_name(unit, idempotency_key, body)
-            try:
-                decoded = await run_in_threadpool(
-                    decode_measurements, body, unit=unit.code, source=source, received_at=received_at
-                )
-            except Malformed as malformed:
-                await _hold(gate, unit, source, received_at, name, body, malformed)
-                raise Problem(malformed.reason, malformed.parameters, extra={"batch": name}) from malformed
-            batch = await _checked(gate, unit, decoded)
-            for part in _parts(batch):
+            body = await read_body(request, room, (*JSON, ARROW))
+            job = Job(
+                unit=unit.code,
+                source=source,
+                received_at=time.time_ns() // 1000,
+                arrow=content_type(request) == ARROW,
+                gzip=is_packed(request),
+                mode=mode,
+            )
+            outcome = await gate.decoders.decode(job, body)
+            del body
+            name = batch_name(unit, idempotency_key, outcome.digest)
+            if outcome.malformed is not None:
+                await _hold(gate, job, name, outcome.malformed, outcome.original)
+            decoded = outcome.decoded
+            assert decoded is not None  # noqa: S101
+            tags = await gate.tags(unit, decoded.batch.tags)
+            if decoded.batch.rows <= _AT_ONCE_ROWS:
+                batch, parts = _prepared(decoded, tags)
+            else:
+                async with gate.decoders.turns.turn(unit.code):
+                    batch, parts = await run_in_threadpool(_prepared, decoded, tags)
+            del decoded, outcome
+            for part in parts:
                 await gate.append(
-                    encode(part), kind="batch", lane=batch.mode, unit=unit.code, source=source,
-                    msg_id=f"{name}.{_digest(part)}", rows=part.rows,
+                    part.data, kind="batch", lane=batch.mode, unit=unit.code, source=source,
+                    msg_id=f"{name}.{part.digest}", rows=part.rows,
                 )  # fmt: skip
+        gate.refused_rows.spend(unit.code, len(batch.refused))
         errors = [error_of(refusal) for refusal in batch.refused[:ERRORS_SHOWN]]
         counts = {
             "batch": name,
@@ -68,32 +104,50 @@ def router(gate: Gate) -> APIRouter:
     return routes
 
 
-def batch_name(unit: Unit, idempotency_key: str | None, body: bytes) -> str:
-    """Identity of a submission: the same key with the same body is the same submission."""
+def batch_name(unit: Unit, idempotency_key: str | None, digest: bytes) -> str:
+    """Identity of a submission: the same key with the same body (its SHA-256) is the same submission."""
     if not idempotency_key:
         return uuid.uuid4().hex
-    seed = f"{unit.code}\n{idempotency_key}\n".encode() + hashlib.sha256(body).digest()
+    seed = f"{unit.code}\n{idempotency_key}\n".encode() + digest
     return hashlib.sha256(seed).hexdigest()[:32]
 
 
-async def _checked(gate: Gate, unit: Unit, decoded: Decoded) -> Batch:
-    """Refuse here what the writer would refuse, so that the sender is told."""
-    batch = decoded.batch
-    tags = await gate.tags(unit, batch.tags)
-    if tags is None or len(batch) == 0:
-        return batch  # the writer will judge
-    checked = await run_in_threadpool(check, batch, tags, batch.received_at, decoded.index)
-    return batch if checked.keep.all() else batch.take(checked.keep, checked.refused)
-
-
-async def _hold(
-    gate: Gate, unit: Unit, source: str, received_at: int, name: str, body: bytes, malformed: Malformed
-) -> None:
-    """Keep an unreadable body in the quarantine: it counts as one row."""
-    refusal = Refusal("$", malformed.reason, malformed.parameters, body[:ORIGINAL_KEPT_BYTES])
-    held = empty(unit.code, source, received_at, (refusal,))
+async def _hold(gate: Gate, job: Job, name: str, malformed: Malformed, original: bytes) -> None:
+    """Keep an unreadable body in the quarantine, as one row. Always raises Problem: what is wrong with it."""
+    if malformed.reason in _NOT_KEPT:
+        raise Problem(malformed.reason, malformed.parameters)
+    refusal = _kept(Refusal("$", malformed.reason, malformed.parameters, original))
+    held = empty(job.unit, job.source, job.received_at, (refusal,))
     await gate.append(
-        encode(held), kind="batch", lane="live", unit=unit.code, source=source, msg_id=f"{name}.held", rows=1
+        encode(held), kind="batch", lane="live", unit=job.unit, source=job.source,
+        msg_id=f"{name}.held", rows=1,
+    )  # fmt: skip
+    gate.refused_rows.spend(job.unit, MALFORMED_AS_ROWS)
+    raise Problem(malformed.reason, malformed.parameters, extra={"batch": name})
+
+
+def _prepared(decoded: Decoded, tags: UnitTags | None) -> tuple[Batch, list[_Part]]:
+    """Refuse here what the writer would refuse, so that the sender is told; as messages of the log."""
+    batch = decoded.batch
+    if tags is not None and len(batch):  # else the writer will judge
+        checked = check(batch, tags, batch.received_at, decoded.index)
+        if not checked.keep.all():
+            batch = batch.take(checked.keep, checked.refused)
+    batch = replace(batch, refused=tuple(map(_kept, batch.refused)))
+    return batch, [_Part(encode(part), _digest(part), part.rows) for part in _parts(batch)]
+
+
+def _kept(refusal: Refusal) -> Refusal:
+    """What is kept of a refusal: one row must not be larger than a message of the log."""
+    refusal = refusal.bounded()
+    texts = (refusal.place, refusal.tag or "", *refusal.parameters.values())
+    if max(map(len, texts)) <= _TEXT_KEPT:
+        return refusal
+    return msgspec.structs.replace(
+        refusal,
+        place=refusal.place[:_TEXT_KEPT],
+        parameters={key: text[:_TEXT_KEPT] for key, text in refusal.parameters.items()},
+        tag=None if refusal.tag is None else refusal.tag[:_TEXT_KEPT],
     )
 
 
@@ -116,19 +170,59 @@ def _digest(part: Batch) -> str:
 def _parts(batch: Batch) -> list[Batch]:
     """Cut to the size of a message of the log; refusals go in parts of their own."""
     parts = []
-    for start in range(0, len(batch), _ROWS_A_MESSAGE):
-        rows = np.zeros(len(batch), np.bool_)
-        rows[start : start + _ROWS_A_MESSAGE] = True
-        parts.append(replace(batch.take(rows), refused=()))
-    none = np.zeros(len(batch), np.bool_)
+    start = 0
+    for end in _ends(batch):
+        parts.append(_rows(batch, slice(start, end)))
+        start = end
     group: list[Refusal] = []
     size = 0
     for refusal in batch.refused:
-        size += len(refusal.original) * 2 + 500
+        size += len(refusal.original) * 4 // 3 + sum(map(len, refusal.parameters.values())) * 4 + 2000
         if size > MAX_MESSAGE_BYTES // 2 and group:
-            parts.append(replace(batch.take(none), refused=tuple(group)))
+            parts.append(_refusals(batch, group))
             group, size = [], 0
         group.append(refusal)
     if group:
-        parts.append(replace(batch.take(none), refused=tuple(group)))
+        parts.append(_refusals(batch, group))
     return parts
+
+
+def _refusals(batch: Batch, group: list[Refusal]) -> Batch:
+    return replace(empty(batch.unit, batch.source, batch.received_at, tuple(group)), mode=batch.mode)
+
+
+def _rows(batch: Batch, rows: slice) -> Batch:
+    """Some of the readings, with the names of their tags alone, and without refusals."""
+    index = batch.tag_index[rows]
+    used = np.flatnonzero(np.bincount(index, minlength=len(batch.tags)))
+    renumbered = np.zeros(len(batch.tags), np.int32)
+    renumbered[used] = np.arange(len(used))
+    return replace(
+        batch,
+        tags=tuple(batch.tags[i] for i in used.tolist()),
+        tag_index=renumbered[index],
+        ts=batch.ts[rows],
+        value=batch.value[rows],
+        quality=batch.quality[rows],
+        text=None if batch.text is None else batch.text[rows],
+        refused=(),
+    )
+
+
+def _ends(batch: Batch) -> list[int]:
+    """Where the parts end: after so many rows, or so many bytes where names or texts are large."""
+    n = len(batch)
+    size = np.full(n, _ROW_BYTES)
+    names = np.fromiter(map(len, batch.tags), np.int64, len(batch.tags)) * _CHARACTER_BYTES
+    if names.sum() > MAX_MESSAGE_BYTES // 4:  # else all of them fit beside the rows
+        size += names[batch.tag_index]
+    if batch.text is not None:
+        texts = (0 if text is None else len(text) * _CHARACTER_BYTES for text in batch.text)
+        size += np.fromiter(texts, np.int64, n)
+    sizes = np.concatenate(([0], np.cumsum(size)))
+    ends, start = [], 0
+    while start < n:
+        fitting = int(np.searchsorted(sizes, sizes[start] + _PART_BYTES, side="right")) - 1
+        start = min(n, start + _ROWS_A_MESSAGE, max(start + 1, fitting))
+        ends.append(start)
+    return ends

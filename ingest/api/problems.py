@@ -33,10 +33,18 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
     "body_too_large": (413, "Body too large", REASONS["body_too_large"]),
     "unsupported_media_type": (415, "Unsupported media type", Reason(
         "不支持 {got}", "{got} is not understood",
-        "请用 Content-Type: application/json,可选 Content-Encoding: gzip",
-        "Use Content-Type: application/json, and optionally Content-Encoding: gzip")),
+        "请用 Content-Type: application/json 或 application/vnd.apache.arrow.stream,可选 Content-Encoding: gzip",
+        "Use Content-Type: application/json or application/vnd.apache.arrow.stream, and optionally Content-Encoding: gzip")),
     "busy": (429, "Too many requests at once", Reason(
         "同时处理的数据过多,本次没有接收", "too much is being taken at once; nothing of this was taken",
+        "请在 {retry_after} 秒后原样重发", "Send the same again after {retry_after} s")),
+    "too_much_refused": (429, "Too much was refused", Reason(
+        "近期被拒收的数据过多,本次没有接收", "too much of what was sent lately was refused; nothing of this was taken",
+        "请先按 GET /api/v1/quarantine 中的原因改正,并在 {retry_after} 秒后重发",
+        "Mend what GET /api/v1/quarantine shows first, and send again after {retry_after} s")),
+    "unit_log_full": (429, "Too much of yours is waiting", Reason(
+        "贵单位待入库的数据已达上限,本次可能没有全部接收",
+        "too much of your data waits to be stored; not all of this may have been taken",
         "请在 {retry_after} 秒后原样重发", "Send the same again after {retry_after} s")),
     "log_full": (503, "Ingest log is full", Reason(
         "接入日志已满,本次可能没有全部接收", "the ingest log is full; not all of this may have been taken",
@@ -45,8 +53,7 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
         "平台暂时无法可靠保存,本次可能没有全部接收",
         "the platform cannot store durably just now; not all of this may have been taken",
         "请在 {retry_after} 秒后原样重发", "Send the same again after {retry_after} s")),
-    "bad_gzip": (400, "Broken gzip", Reason(
-        "gzip 内容损坏", "the gzip content is broken", "请检查压缩后重发", "Check the compression and send again")),
+    "bad_gzip": (400, "Broken gzip", REASONS["bad_gzip"]),
     "bad_parameter": (422, "Bad parameter", Reason(
         "参数 {field}:{detail}", "parameter {field}: {detail}", "请更正该参数", "Correct the parameter")),
     "failed": (500, "Internal error", Reason(
@@ -56,7 +63,13 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
 
 _STATUS = {
     "malformed_json": 400,
+    "malformed_arrow": 400,
+    "compressed_arrow": 415,
     "wrong_shape": 400,
+    "wrong_type": 400,
+    "unknown_field": 400,
+    "missing_field": 400,
+    "timestamp_without_zone": 400,
     "too_many_rows": 413,
     "unknown_dataset": 404,
     "all_refused": 422,
@@ -142,7 +155,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Problem)
     async def _(request: Request, problem: Problem) -> JSONResponse:
-        return _answer(request, problem)
+        answer = _answer(request, problem)
+        if answer.status_code < 500 and (gate := getattr(app.state, "gate", None)) is not None:
+            await gate.refusing(request)
+        return answer
 
     @app.exception_handler(HTTPException)
     async def _(request: Request, failure: HTTPException) -> JSONResponse:

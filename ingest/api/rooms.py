@@ -7,8 +7,11 @@ from contextlib import contextmanager
 
 from ingest.api.problems import Problem
 
-MOST_BYTES = 96 * 2**20
+MOST_BYTES = 128 * 2**20
 MOST_BYTES_OF_UNIT = 48 * 2**20
+SMALL_BYTES = 2**20
+KEPT_FOR_SMALL_BYTES = 32 * 2**20
+"""Of all bytes, for bodies that are small: whoever is slow with large ones does not keep these out."""
 MOST_REQUESTS_OF_UNIT = 16
 
 
@@ -45,7 +48,8 @@ class Room:
         """Hold at least `n_bytes` from now on, before they are in memory. Raises Problem when there is no room."""
         rooms, more = self._rooms, n_bytes - self._bytes
         mine = rooms.bytes_of_unit.get(self._unit, 0)
-        if self._crowded or mine + more > MOST_BYTES_OF_UNIT or rooms.held_bytes + more > MOST_BYTES:
+        most = MOST_BYTES if n_bytes <= SMALL_BYTES else MOST_BYTES - KEPT_FOR_SMALL_BYTES
+        if self._crowded or mine + more > MOST_BYTES_OF_UNIT or rooms.held_bytes + more > most:
             raise Problem("busy", retry_after_s=1)
         if more > 0:
             self._grow(more)

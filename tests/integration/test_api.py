@@ -12,10 +12,12 @@ from typing import Any
 
 import httpx
 import nats
+import pyarrow as pa
 import pytest
 
 from ingest import writer
 from ingest.api import create_api
+from ingest.arrow import CONTENT_TYPE as ARROW
 from ingest.log import STREAM, Log
 from store.database import Connection, connect
 from store.registry import NewPilot, NewUnit, add_key, register_pilot, register_unit
@@ -129,6 +131,46 @@ def test_readings_are_accepted_row_by_row_and_stored(registered: tuple[str, str]
     go(test())
 
 
+@pytest.mark.parametrize("form", ["arrow", "columns", "rows", "packed"])
+def test_much_at_once_is_stored_whatever_its_form(registered: tuple[str, str], form: str) -> None:
+    n = 3000
+
+    async def test() -> None:
+        dsn, url = registered
+        async with platform(dsn, url) as client:
+            await register_master(client)
+            first = int(datetime.now(UTC).timestamp()) * 1_000_000 - 10_000_000_000
+            ts = [first + i * 1000 for i in range(n)]
+            headers = {"Content-Type": "application/json"}
+            if form == "arrow":
+                table = pa.table(
+                    {"tag": pa.array(["M1.produced"] * n), "ts": pa.array(ts, pa.timestamp("us", "UTC")),
+                     "value": pa.array(range(n))}
+                )  # fmt: skip
+                sink = pa.BufferOutputStream()
+                with pa.ipc.new_stream(sink, table.schema) as writing:
+                    writing.write_table(table, max_chunksize=1000)
+                content, headers = sink.getvalue().to_pybytes(), {"Content-Type": ARROW}
+            elif form == "rows":
+                times = [datetime.fromtimestamp(t / 1e6, UTC).isoformat() for t in ts]
+                records = [{"tag": "M1.produced", "ts": t, "value": i} for i, t in enumerate(times)]
+                content = json.dumps({"records": records}).encode()
+            else:
+                columns = {"tag": [0] * n, "ts": ts, "value": list(range(n))}
+                content = json.dumps({"tags": ["M1.produced"], "columns": columns}).encode()
+            if form == "packed":
+                content, headers = gzip.compress(content), {**headers, "Content-Encoding": "gzip"}
+            answer = await client.post("/api/v1/measurements?mode=backfill", content=content, headers=headers)
+            assert (answer.status_code, answer.json()["accepted"]) == (200, n), answer.text
+            await settled(
+                dsn,
+                lambda c: c.execute("SELECT count(*), sum(value) FROM measurement").fetchone()
+                == (n, n * (n - 1) / 2),
+            )  # fmt: skip
+
+    go(test())
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "status", "code"),
     [
@@ -139,6 +181,7 @@ def test_readings_are_accepted_row_by_row_and_stored(registered: tuple[str, str]
         (b"x" * (17 * 2**20), {}, 413, "body_too_large"),
         (gzip.compress(b" " * (17 * 2**20)), {"Content-Encoding": "gzip"}, 413, "body_too_large"),
         (b"not gzip", {"Content-Encoding": "gzip"}, 400, "bad_gzip"),
+        (b"ARROW1", {"Content-Type": ARROW}, 400, "malformed_arrow"),
         (b"a,b", {"Content-Type": "text/csv"}, 415, "unsupported_media_type"),
         (b'{"records":[{"tag":"M9.x","ts":"2026-11-01T00:00:00Z","value":1}]}', {}, 422, "all_refused"),
     ],

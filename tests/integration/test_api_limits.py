@@ -17,7 +17,7 @@ import uvicorn
 from ingest.api import body, create_api
 from qunce.process import free_port
 from store.database import connect
-from tests.integration.test_api import KEY, go, now, platform, register_master, registered, settled
+from tests.integration.test_api import KEY, OTHER, go, now, platform, register_master, registered, settled
 
 pytestmark = pytest.mark.concurrent
 __all__ = ["registered"]
@@ -48,6 +48,23 @@ async def served(registered: tuple[str, str]) -> AsyncIterator[int]:
         await work
 
 
+async def told(port: int, head: str, pieces: list[bytes]) -> tuple[str, int]:
+    """Send pieces of a body until the connection closes → (code of the answer, pieces sent)."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reading = asyncio.create_task(reader.read(2**16))
+    writer.write(f"{head}\r\n\r\n".encode())
+    sent = 0
+    with suppress(OSError):
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            sent += 1
+    answer = await reading
+    writer.close()
+    assert b"connection: close" in answer
+    return json.loads(answer.rpartition(b"\r\n")[2])["code"], sent
+
+
 def resident_mib() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
@@ -62,16 +79,8 @@ def test_unfinished_bodies_do_not_fill_the_memory_and_end(
         async with served(registered) as port:
             before = resident_mib()
 
-            async def unfinished() -> bytes:
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.write(f"{HEAD}Content-Length: {16 * 2**20}\r\n\r\n".encode())
-                with suppress(OSError):
-                    for _ in range(15):
-                        writer.write(chunk)
-                        await writer.drain()
-                answer = await reader.read()
-                writer.close()
-                return answer
+            async def unfinished() -> str:
+                return (await told(port, f"{HEAD}Content-Length: {16 * 2**20}", [chunk] * 15))[0]
 
             answers = asyncio.gather(*(unfinished() for _ in range(40)))
             highest = before
@@ -79,9 +88,9 @@ def test_unfinished_bodies_do_not_fill_the_memory_and_end(
                 highest = max(highest, resident_mib())
                 await asyncio.sleep(0.02)
             assert highest - before < 250
-            for answer in await answers:
-                assert b" 408 " in answer.partition(b"\r\n")[0]
-                assert b'"code":"body_incomplete"' in answer
+            codes = await answers
+            # Those that found room, and those that did not and were told at once.
+            assert (codes.count("body_incomplete"), codes.count("busy")) == (3, 37)
             # And all the room is there again.
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
                 good = await client.post(
@@ -95,23 +104,73 @@ def test_unfinished_bodies_do_not_fill_the_memory_and_end(
     go(test())
 
 
-def test_who_finds_no_room_is_told_so_after_sending(
-    registered: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_finds_no_room_is_told_so(registered: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ingest.api.rooms.MOST_BYTES_OF_UNIT", 4 * 2**20)
 
     async def test() -> None:
         async with served(registered) as port, httpx.AsyncClient(timeout=30) as client:
-            packed = gzip.compress(b'{"records":[' + b" " * (6 * 2**20) + b"]}")
-            for content, encoding in ((b" " * (6 * 2**20), "identity"), (packed, "gzip")):
-                answer = await client.post(
-                    f"http://127.0.0.1:{port}/api/v1/measurements",
-                    content=content,
-                    headers={"Authorization": f"Bearer {KEY}", "Content-Type": "application/json",
-                             "Content-Encoding": encoding},
-                )  # fmt: skip
-                assert (answer.status_code, answer.json()["code"]) == (429, "busy")
-                assert answer.headers["retry-after"] == "1"
+            answer = await client.post(
+                f"http://127.0.0.1:{port}/api/v1/measurements",
+                content=b" " * (6 * 2**20),
+                headers={"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"},
+            )
+            assert (answer.status_code, answer.json()["code"]) == (429, "busy")
+            assert answer.headers["retry-after"] == "1"
+
+    go(test())
+
+
+@pytest.mark.parametrize(
+    ("key", "length", "code"),
+    [(KEY, "Content-Length: 2147483648", "body_too_large"), (KEY, "Transfer-Encoding: chunked", "body_too_large"),
+     ("nobody", "Content-Length: 2147483648", "wrong_key"), (KEY, "Content-Length: 16777217", "body_too_large")],
+)  # fmt: skip
+def test_a_body_that_nobody_wants_is_answered_at_once_and_hardly_read(
+    registered: tuple[str, str], key: str, length: str, code: str
+) -> None:
+    async def test() -> None:
+        async with served(registered) as port:
+            piece = b" " * 2**20
+            if "chunked" in length:
+                piece = b"100000\r\n" + piece + b"\r\n"
+            answer, sent = await told(port, f"{HEAD.replace(KEY, key)}{length}", [piece] * 400)
+            assert answer == code
+            assert sent < 200
+
+    go(test())
+
+
+@pytest.mark.parametrize("content", [b'{"records":[', gzip.compress(b"{")])
+def test_whoever_sends_rubbish_is_answered_slower_and_slower_and_nobody_else(
+    registered: tuple[str, str], monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.setattr("ingest.api.gate._REFUSALS_AT_ONCE", 5)
+    monkeypatch.setattr("ingest.api.gate._REFUSED_ROWS_AT_ONCE", 1000)
+    monkeypatch.setattr("ingest.api.gate._REFUSED_ROWS_PER_S", 100)
+
+    async def test() -> None:
+        async with platform(*registered, with_writer=False) as client:
+            headers = {"Content-Type": "application/json"} | (
+                {"Content-Encoding": "gzip"} if content[:1] == b"\x1f" else {}
+            )
+            clock = asyncio.get_running_loop().time
+            begun = clock()
+            answers = [
+                await client.post("/api/v1/measurements", content=content, headers=headers) for _ in range(25)
+            ]
+            took = clock() - begun
+            codes = [answer.json()["code"] for answer in answers]
+            assert set(codes) == {"malformed_json", "too_much_refused"}
+            assert codes[0] == "malformed_json"
+            assert codes[-1] == "too_much_refused"
+            assert int(answers[-1].headers["retry-after"]) > 0
+            assert took > 0.9  # twenty of them beyond the five, at twenty a second
+            begun = clock()
+            other = await client.post(
+                "/api/v1/measurements", json={"records": []}, headers={"Authorization": f"Bearer {OTHER}"}
+            )
+            assert other.status_code == 200
+            assert clock() - begun < 0.5
 
     go(test())
 

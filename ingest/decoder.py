@@ -1,0 +1,177 @@
+"""One body of `POST /api/v1/measurements` → Batch: unpacked, named, decoded; here, or in a process of its own.
+
+As a program (`python -m ingest.decoder`) it answers jobs on its standard input one by one until
+that ends. Large bodies are decoded there: decoding holds Python's lock, and nobody else's request
+shall wait for that; and whatever a body does to a decoder, it does not do it to the interface.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import signal
+import struct
+import sys
+import time
+import zlib
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import msgspec
+import numpy as np
+
+from ingest.arrow import decode_arrow
+from ingest.batch import decode, encode
+from ingest.decode import Decoded, Malformed, decode_measurements
+from store.quarantine import kept
+
+MAX_BODY_BYTES = 16 * 2**20
+_INFLATED_BYTES = 2**20
+_NICE = 5
+_LENGTHS = struct.Struct("<II")
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What a body is, and whose. `mode` overrides what the body says."""
+
+    unit: str
+    source: str
+    received_at: int
+    arrow: bool = False
+    gzip: bool = False
+    mode: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a body.
+
+    `decoded` or `malformed`; `digest` of the body (SHA-256, unpacked); `original` its beginning, when
+    it is malformed; `cpu_s` seconds of computing.
+    """
+
+    decoded: Decoded | None
+    malformed: Malformed | None
+    digest: bytes
+    original: bytes
+    cpu_s: float
+
+
+class _Head(msgspec.Struct):
+    """An outcome on its way between processes; after it come the batch and the index of its rows."""
+
+    reason: str | None
+    parameters: dict[str, str]
+    digest: bytes
+    original: bytes
+    cpu_s: float
+    rows: int
+
+
+_JOB = msgspec.msgpack.Decoder(Job)
+_HEAD = msgspec.msgpack.Decoder(_Head)
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+def decode_body(job: Job, body: bytes) -> Outcome:
+    """Unpack, name and decode one body."""
+    begun = time.thread_time()
+    digest = b""
+    try:
+        if job.gzip:
+            body = gunzip(body)
+        digest = hashlib.sha256(body).digest()
+        who = {"unit": job.unit, "source": job.source}
+        if job.arrow:
+            decoded = decode_arrow(body, **who, received_at=job.received_at, mode=job.mode)
+        else:
+            decoded = decode_measurements(body, **who, received_at=job.received_at, mode=job.mode)
+    except Malformed as malformed:
+        original, parameters = kept(body, malformed.parameters)
+        malformed.parameters = parameters
+        return Outcome(None, malformed, digest, original, time.thread_time() - begun)
+    return Outcome(decoded, None, digest, b"", time.thread_time() - begun)
+
+
+def gunzip(body: bytes, limit: int = MAX_BODY_BYTES) -> bytes:
+    """Raises Malformed: `bad_gzip`, or `body_too_large` as soon as it is."""
+    machine = zlib.decompressobj(wbits=31)
+    parts: list[bytes] = []
+    size, rest = 0, body
+    while not machine.eof:
+        try:
+            part = machine.decompress(rest, _INFLATED_BYTES)
+        except zlib.error as broken:
+            raise Malformed("bad_gzip", {}) from broken
+        rest = machine.unconsumed_tail
+        size += len(part)
+        if size > limit:
+            raise Malformed("body_too_large", {"limit_bytes": str(limit), "got_bytes": f"> {limit}"})
+        if not part and not rest and not machine.eof:
+            raise Malformed("bad_gzip", {})  # it ends before its end
+        parts.append(part)
+    if machine.unused_data:
+        raise Malformed("bad_gzip", {})
+    return b"".join(parts)
+
+
+def ask(to: BinaryIO, answers: BinaryIO, job: Job, body: bytes) -> Outcome:
+    """Have a job done by the program at the other end. Raises EOFError or OSError when it is gone."""
+    head = _ENCODER.encode(job)
+    to.write(_LENGTHS.pack(len(head), len(body)))
+    to.write(head)
+    to.write(body)
+    to.flush()
+    n_head, n_batch = _LENGTHS.unpack(_exactly(answers, _LENGTHS.size))
+    told = _HEAD.decode(_exactly(answers, n_head))
+    data = _exactly(answers, n_batch)
+    index = np.frombuffer(_exactly(answers, told.rows * 8), np.int64)
+    if told.reason is not None:
+        malformed = Malformed(told.reason, told.parameters)
+        return Outcome(None, malformed, told.digest, told.original, told.cpu_s)
+    return Outcome(Decoded(decode(data), index), None, told.digest, b"", told.cpu_s)
+
+
+def answer(jobs: BinaryIO, to: BinaryIO) -> None:
+    """Do one job. Raises EOFError when there are no more."""
+    n_head, n_body = _LENGTHS.unpack(_exactly(jobs, _LENGTHS.size))
+    job = _JOB.decode(_exactly(jobs, n_head))
+    done = decode_body(job, _exactly(jobs, n_body))
+    data, index = b"", b""
+    if done.decoded is not None:
+        data, index = encode(done.decoded.batch), done.decoded.index.tobytes()
+    fault = done.malformed
+    head = _ENCODER.encode(
+        _Head(
+            reason=None if fault is None else fault.reason,
+            parameters={} if fault is None else fault.parameters,
+            digest=done.digest,
+            original=done.original,
+            cpu_s=done.cpu_s,
+            rows=len(index) // 8,
+        )
+    )
+    to.write(_LENGTHS.pack(len(head), len(data)))
+    to.writelines((head, data, index))
+    to.flush()
+
+
+def _exactly(source: BinaryIO, n: int) -> bytes:
+    data = source.read(n)
+    if len(data) < n:
+        raise EOFError("the other end is gone")
+    return data
+
+
+def main() -> None:
+    """Answer jobs until the standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: whoever started this one decides
+    os.nice(_NICE)
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            answer(sys.stdin.buffer, sys.stdout.buffer)
+
+
+if __name__ == "__main__":
+    main()
