@@ -10,17 +10,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import psycopg
 
 from dashboard.indicators import CODES, PERIODS, SOURCE_CODES
+from dashboard.paces import Paces
 from dashboard.snapshot import Cluster, Figures, Picture, Snapshot
-from store import overview, supply
+from store import canary, operations, overview, supply
 from store.database import Connection, connect
 from store.status import Component, components
+from supervision.operations import canary_facts, disk_facts, log_fact
 from supervision.problems import (
     ComponentFact,
     DayFact,
@@ -42,6 +44,7 @@ INTEREST_S = 60.0
 SERIES_EVERY_S = 20.0
 REFUSALS = 200
 COUNTED = 20_000
+UNASSIGNED_COUNTED = 100_000
 MASTER_DATA_DAYS = timedelta(days=7)
 MASTER_DATA_LEAST_S = 7200.0
 MASTER_DATA_MOST = 100
@@ -79,6 +82,7 @@ class Board:
         self._wanted: dict[str, float] = {}
         self._kept: dict[object, _Kept] = {}
         self._open: frozenset[str] = frozenset()
+        self._paces = Paces()
         self._wake = threading.Event()
         self._ending = False
         self._thread: threading.Thread | None = None
@@ -168,7 +172,13 @@ class Board:
         milestones = tuple(overview.milestones(conn))
         parts = tuple(components(conn))
         over = self._every("over", MASTER_DATA_EVERY_S, lambda: self._days_over(conn, now))
-        facts = _facts(pilots, _indexed(rates), supplies, by_source, over, milestones, parts)
+        canaries = tuple(canary.arrived(conn))
+        facts = replace(
+            _facts(pilots, _indexed(rates), supplies, by_source, over, milestones, parts),
+            canaries=canary_facts(parts, canaries),
+            log=log_fact(parts, now),
+            disks=disk_facts(parts, now),
+        )
         problems = open_problems(
             facts, now, thresholds=self._thresholds, open_before=self._open, zone=self._zone
         )
@@ -187,6 +197,12 @@ class Board:
             components=parts,
             problems=problems,
             clusters=self._clusters(conn, pilots, now),
+            canaries=canaries,
+            skews=tuple(operations.skews(conn)),
+            unassigned=self._every(
+                "unassigned", 10, lambda: tuple(operations.unassigned(conn, UNASSIGNED_COUNTED))
+            ),
+            paces=self._paces.note(parts),
         )
 
     def _days_over(self, conn: Connection, now: datetime) -> tuple[supply.DayOver, ...]:

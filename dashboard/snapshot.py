@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar, cast
 
+from store.canary import Arrived
+from store.operations import Skew, Unassigned
 from store.overview import Arrival, Enterprise, EquipmentNow, Figure, Milestone, Pilot, Point
 from store.status import Component
 from store.supply import Refusal, Supply
@@ -46,6 +48,11 @@ class Picture:
     components: tuple[Component, ...]
     problems: tuple[Problem, ...]
     clusters: Mapping[str, Cluster]
+    canaries: tuple[Arrived, ...]
+    skews: tuple[Skew, ...]
+    unassigned: tuple[Unassigned, ...]
+    paces: Mapping[str, float]
+    """Writer's instance → rows a second it judged of late; without it, it is not known yet."""
 
     def pilot(self, code: str) -> Pilot | None:
         """The pilot of this code."""

@@ -29,6 +29,8 @@ from supervision.problems import Facts, LogFact, open_problems
 
 STALE_S = 15.0
 _LIST_S = 60.0
+_UNWELL = ("canary_silent", "canaries_silent", "log_filling")
+"""Alarms with which not all is well; a disk that fills up is said, yet all may still be well."""
 _WORD_S = 10.0
 
 
@@ -69,7 +71,7 @@ def gather(settings: Settings) -> dict[str, Any]:
         and all(word["status"] == "ok" and not word["stale"] for word in found["components"])
         and all(process["state"] == "ok" for process in found["processes"])
         and found["accounts_balance"] is True
-        and not any(alarm["severity"] == "bad" for alarm in found["alarms"])
+        and not any(alarm["kind"] in _UNWELL for alarm in found["alarms"])
     )
     return found
 
@@ -103,7 +105,8 @@ def _look_into_store(
     booked, words, canaries = read_booked(conn, identity), components(conn), arrived(conn)
     waits: Pending | None
     if waiting is None:
-        waits = told_pending(words, _WORD_S)
+        told = told_pending(words, _WORD_S)
+        waits = None if told is None else told.by_source
     else:
         waits = pending(waiting, booked.positions, booked.floors)
     accounts = draw_up(booked, waits)

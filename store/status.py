@@ -45,17 +45,27 @@ def components(conn: Connection) -> list[Component]:
     return [Component(*row) for row in rows]
 
 
-def told_pending(words: Sequence[Component], within_s: float) -> dict[tuple[str, str], int] | None:
-    """(unit, source) → rows that wait in the log, as the writers say; None when no writer said it of late.
+class Told(NamedTuple):
+    """What the writers say waits in the log: `rows` in all, and by (unit, source) as far as they list it."""
 
-    Each writer tells of its own part of the log, as `pending` [[unit, source, rows], …].
+    rows: int
+    by_source: dict[tuple[str, str], int]
+    at: datetime
+
+
+def told_pending(words: Sequence[Component], within_s: float) -> Told | None:
+    """What waits, as the writers said at most `within_s` ago, each of its own part of the log; None: nobody did.
+
+    They say it as `pending` [[unit, source, rows], …], the largest first, and `pending_rows` for all of them.
+    `at`: when the oldest of these words was said.
     """
-    told: dict[tuple[str, str], int] = {}
-    known = False
+    rows, by_source, at = 0, dict[tuple[str, str], int](), None
     for word in words:
         listed = word.detail.get("pending")
-        if word.component == "writer" and word.age_s <= within_s and isinstance(listed, list):
-            known = True
-            for unit, source, rows in listed:
-                told[unit, source] = told.get((unit, source), 0) + int(rows)
-    return told if known else None
+        if word.component != "writer" or word.age_s > within_s or not isinstance(listed, list):
+            continue
+        for unit, source, n in listed:
+            by_source[unit, source] = by_source.get((unit, source), 0) + int(n)
+        rows += int(word.detail.get("pending_rows", sum(int(n) for _, _, n in listed)))
+        at = word.beat_at if at is None else min(at, word.beat_at)
+    return None if at is None else Told(rows, by_source, at)

@@ -45,6 +45,7 @@ class Page:
 
 def pages() -> tuple[Page, ...]:
     """Every page of the dashboard, in the order of the navigation."""
-    from dashboard.pages import cluster, overview, supply  # they import View and Page from here
+    # they import View and Page from here
+    from dashboard.pages import cluster, operations, overview, supply
 
-    return (overview.PAGE, supply.PAGE, cluster.PAGE)
+    return (overview.PAGE, supply.PAGE, operations.PAGE, cluster.PAGE)

@@ -124,7 +124,8 @@ def _read_store(conn: Connection, identity: str) -> tuple[Booked, list[Component
 
 def _accounts(booked: Booked, words: list[Component], waiting: list[Waiting] | None) -> list[Account]:
     if waiting is None:
-        return draw_up(booked, told_pending(words, _WORD_S))
+        told = told_pending(words, _WORD_S)
+        return draw_up(booked, None if told is None else told.by_source)
     return draw_up(booked, pending(waiting, booked.positions, booked.floors))
 
 
