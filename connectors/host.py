@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from connectors.backoff import Backoff
+from connectors.canaries import send_canaries
 from connectors.config import AnyConfig, load_config
-from connectors.contract import Connector, Report, Stateful
+from connectors.contract import Connector, Probe, Report, Stateful
 from connectors.http_pull.config import HttpPullConfig
 from connectors.http_pull.connector import HttpPullConnector
 from connectors.journal import Journal
@@ -67,24 +68,30 @@ async def run(
     if log is None:
         return
     room = asyncio.Semaphore(APPENDS_AT_ONCE)
+    connectors = [
+        build(config, journal, state_dir) for config, journal in zip(configs, journals, strict=True)
+    ]
     tasks = [
-        asyncio.create_task(
-            supervise(build(config, journal, state_dir), LogSink(log, journal, room), journal),
-            name=config.name,
-        )
-        for config, journal in zip(configs, journals, strict=True)
+        asyncio.create_task(supervise(connector, LogSink(log, journal, room), journal), name=journal.name)
+        for connector, journal in zip(connectors, journals, strict=True)
     ]
     reporting = asyncio.create_task(_report(journals, report))
+    canaries = [
+        asyncio.create_task(send_canaries(connector, journal, log))
+        for connector, journal in zip(connectors, journals, strict=True)
+        if isinstance(connector, Probe)
+    ]
     try:
         await stop.wait()
     finally:
         for journal in journals:
             journal.status("stopping")
-        for task in tasks:
+        for task in (*tasks, *canaries):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=STOP_SECONDS)
         reporting.cancel()
+        await asyncio.gather(reporting, *canaries, return_exceptions=True)
         for journal in journals:
             report(journal.name, journal.state, journal.snapshot())
         await log.close()

@@ -31,7 +31,7 @@ class Journal:
         self.state: State = "starting"
         self.reason = ""
         self.detail = ""
-        self.since = now_microseconds()
+        self.since = self.began = now_microseconds()
         self.counts: dict[str, int] = {"batches": 0, "readings": 0, "refused": 0}
         self.last_data_at: int | None = None
         self.newest_source_time: int | None = None
@@ -87,6 +87,7 @@ class Journal:
             "reason": self.reason,
             "detail": self.detail,
             "since": self.since,
+            "canaries_since": self.began,
             "last_data_age_seconds": None if self.last_data_at is None else (now - self.last_data_at) / 1e6,
             "newest_source_time": self.newest_source_time,
             "counts": dict(self.counts),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import time
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ import uvicorn
 from fastapi import FastAPI, Request
 from pydantic import SecretStr
 
+from ingest.api.problems import Problem
+from ingest.canary import EVERY_S, UNIT, Canary, encode_canary
 from ingest.log import LogUnavailable
 from qunce.reporter import Reporter
 from qunce.roles import BEAT_S, Role, beat, needed
@@ -45,7 +49,7 @@ def build(settings: Settings, roles: Sequence[Role], dsn: str, log_url: str) -> 
 
 def _pages_only() -> FastAPI:
     """A process of pages without the open interface: what is below /api is elsewhere."""
-    from ingest.api.problems import Problem, install
+    from ingest.api.problems import install
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     install(app)
@@ -91,10 +95,11 @@ async def serve(
         while not server.started and not stop.is_set():
             await asyncio.sleep(0.05)
         await asyncio.gather(
+            *([_send_canaries(app, stop)] if "api" in names else []),
             *(
                 _beat_api(app, settings.data_dir, stop, report) if name == "api" else beat(name, stop, report)
                 for name in names
-            )
+            ),
         )
         await stop.wait()
         server.should_exit = True
@@ -110,8 +115,9 @@ async def serve(
 
 async def _beat_api(app: FastAPI, data_dir: Path, stop: asyncio.Event, report: Reporter) -> None:
     """The interface is well when it reaches the database and the log; it also tells how full log and disk are."""
+    began = time.time_ns() // 1000
     while not stop.is_set():
-        detail: dict[str, Any] = {}
+        detail: dict[str, Any] = {"canaries_since": began}
         try:
             health: dict[str, str] = await app.state.gate.health()
         except psycopg.Error as error:
@@ -128,3 +134,16 @@ async def _beat_api(app: FastAPI, data_dir: Path, stop: asyncio.Event, report: R
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), BEAT_S)
     report("api", "stopped", {})
+
+
+async def _send_canaries(app: FastAPI, stop: asyncio.Event) -> None:
+    """Send a canary through the interface's own gate every `EVERY_S`; one that does not arrive is the alarm."""
+    while not stop.is_set():
+        now = time.time_ns() // 1000
+        with contextlib.suppress(Problem):
+            await app.state.gate.append(
+                encode_canary(Canary("api", now, now)), kind="canary", lane="live", unit=UNIT, source="api",
+                msg_id=f"api/{uuid.uuid4().hex}", rows=0,
+            )  # fmt: skip
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), EVERY_S)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -126,6 +127,7 @@ def test_all_protocols_into_the_log(sources, nats_fresh: str, tmp_path: Path):
         names = ["h-opcua", "h-mqtt", "h-http-pull"]
         await until(lambda: all(latest.get(n, ("",))[0] == "ok" for n in names), 15)
         await until(lambda: all(latest[n][1]["counts"]["readings"] >= 20 for n in names), 15)
+        await until(lambda: all(latest[n][1]["counts"].get("canaries") for n in names), 15)
         assert latest["broken"][0] == "recoverable"
         assert latest["broken"][1]["reason"] == "unreachable"
         age = latest["h-opcua"][1]["last_data_age_seconds"]
@@ -142,7 +144,11 @@ def test_all_protocols_into_the_log(sources, nats_fresh: str, tmp_path: Path):
         assert {state for state, _ in latest.values()} == {"stopped"}
         log = await Log.connect(nats_fresh, name="test")
         counts = await appended(log)
+        canaries = Counter(message.source for message in await log.waiting() if message.kind == "canary")
         await log.close()
+        assert set(canaries) == set(names)  # nothing answers for `broken`
+        for name in names:
+            assert canaries[name] == latest[name][1]["counts"]["canaries"]
         for name, source in (
             ("h-opcua", "opcua:h-opcua"),
             ("h-mqtt", f"mqtt:{UNIT}"),
