@@ -10,20 +10,24 @@ import numpy as np
 
 from ingest.batch import Batch, Mode, Refusal, encode
 
+_CODES_KEPT = 10_000
+
 
 class Columns:
     """Collects readings and refusals of one unit; `batch()` makes the Batch."""
 
-    __slots__ = ("_has_text", "_index", "_tag", "_text", "_ts", "quality", "refused", "value")
+    __slots__ = ("_codes", "_counts", "_index", "_tag", "_text", "_ts", "quality", "refused", "value")
 
     def __init__(self) -> None:
         self._index: dict[str, int] = {}
+        self._codes: dict[tuple[str, tuple[str, ...]], list[int]] = {}
         self._tag: list[int] = []
+        # Readings of one time stand for each other: a time, and how many of them.
         self._ts: list[int] = []
+        self._counts: list[int] = []
         self.value: list[float] = []
         self.quality: list[int] = []
-        self._text: list[str | None] = []
-        self._has_text = False
+        self._text: dict[int, str] = {}
         self.refused: list[Refusal] = []
 
     def __len__(self) -> int:
@@ -31,12 +35,35 @@ class Columns:
 
     def add(self, tag: str, ts: int, value: float, text: str | None, quality: int) -> None:
         """One reading: `ts` µs UTC; `text` (then `value` is 0), or a number with `text` None."""
+        if text is not None:
+            self._text[len(self._tag)] = text
         self._tag.append(self._index.setdefault(tag, len(self._index)))
         self._ts.append(ts)
+        self._counts.append(1)
         self.value.append(value)
         self.quality.append(quality)
-        self._text.append(text)
-        self._has_text = self._has_text or text is not None
+
+    def add_values(self, equipment: str, ts: int, values: Mapping[str, float | str]) -> None:
+        """Good readings of one equipment and one time, signal → value: finite numbers, booleans, texts."""
+        signals = tuple(values)
+        codes = self._codes.get((equipment, signals))
+        if codes is None:
+            index = self._index
+            codes = [index.setdefault(f"{equipment}.{signal}", len(index)) for signal in signals]
+            if len(self._codes) < _CODES_KEPT:
+                self._codes[equipment, signals] = codes
+        start = len(self._tag)
+        self._tag += codes
+        self._ts.append(ts)
+        self._counts.append(len(codes))
+        self.quality += [0] * len(codes)
+        if str in set(map(type, values.values())):
+            for i, value in enumerate(values.values(), start):
+                if isinstance(value, str):
+                    self._text[i] = value
+                self.value.append(0.0 if isinstance(value, str) else value)
+        else:
+            self.value += values.values()  # type: ignore[arg-type]  # no text among them
 
     def refuse(
         self,
@@ -53,15 +80,19 @@ class Columns:
 
     def batch(self, unit: str, source: str, received_at: int, mode: Mode = "live") -> Batch:
         """Everything gathered so far."""
+        text = None
+        if self._text:
+            text = np.full(len(self._tag), None, object)
+            text[list(self._text)] = list(self._text.values())
         return Batch(
             unit=unit,
             source=source,
             tags=tuple(self._index),
             tag_index=np.array(self._tag, np.int32),
-            ts=np.array(self._ts, np.int64),
+            ts=np.repeat(np.array(self._ts, np.int64), self._counts),
             value=np.array(self.value, np.float64),
             quality=np.array(self.quality, np.int16),
-            text=np.array(self._text, object) if self._has_text else None,
+            text=text,
             received_at=received_at,
             mode=mode,
             refused=tuple(self.refused),

@@ -7,6 +7,7 @@ import contextlib
 import ssl
 import time
 from collections import deque
+from itertools import islice
 from typing import Any, TypeVar
 
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5, MQTTv311
@@ -50,6 +51,8 @@ class Link:
         self._lost: asyncio.Future[str] = loop.create_future()
         self._waiting: deque[Message] = deque()
         self._waiting_bytes = 0
+        self._in_hand = 0
+        """So many of the waiting, the oldest, are being made durable."""
         self._arrived = asyncio.Event()
         self._arrived_at = 0.0
         self._stopping = False
@@ -149,21 +152,61 @@ class Link:
             tick.cancel()
 
     async def pump(self, sink: Sink) -> None:
-        """Gather, make durable, acknowledge; until `stop`."""
-        while True:
-            if not self._waiting:
-                if self._stopping:
-                    return
-                self._arrived.clear()
-                await self._arrived.wait()
-                continue
-            await self._gather()
-            taken = list(self._waiting)
-            decoded = self._decode(taken)
-            for batch in decoded.batches:
-                await sink.put(batch)
-            self._acknowledge(taken)
-            events.unplaced(self._journal, decoded.unplaced)
+        """Gather, make durable, acknowledge; until `stop`.
+
+        While one lot is being made durable the next is gathered and decoded. A lot is handed over only
+        when the one before is durable, so that the messages of a unit keep their order and all are
+        acknowledged in the order of receipt. A unit whose share of the log is spent holds up its lot,
+        and after that, once `in_flight_most` is reached, the connection: MQTT has no way to acknowledge
+        later messages before earlier ones. Units that must not hold up each other need a broker session each.
+        """
+        handing: asyncio.Task[None] | None = None
+        try:
+            while True:
+                if len(self._waiting) == self._in_hand:
+                    if handing is None and self._stopping:
+                        return
+                    handing = await self._something(handing)
+                    continue
+                await self._gather()
+                taken = list(islice(self._waiting, self._in_hand, None))
+                self._in_hand += len(taken)
+                decoded = self._decode(taken)
+                if handing is not None:
+                    await handing
+                handing = asyncio.create_task(self._hand_over(sink, taken, decoded))
+        finally:
+            if handing is not None and not handing.done():
+                handing.cancel()
+                await asyncio.gather(handing, return_exceptions=True)
+
+    async def _something(self, handing: asyncio.Task[None] | None) -> asyncio.Task[None] | None:
+        """Wait for a message, or until what is being handed over is durable; returns what still is handed over."""
+        self._arrived.clear()
+        arrived = asyncio.create_task(self._arrived.wait())
+        try:
+            await asyncio.wait(
+                {arrived, handing} if handing is not None else {arrived},
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            arrived.cancel()
+        if handing is not None and handing.done():
+            handing.result()
+            return None
+        return handing
+
+    async def _hand_over(self, sink: Sink, taken: list[Message], decoded: Decoded) -> None:
+        """Make durable, each unit by itself, and acknowledge."""
+        puts = [asyncio.create_task(sink.put(batch)) for batch in decoded.batches]
+        try:
+            await asyncio.gather(*puts)
+        finally:
+            for put in puts:
+                put.cancel()
+        self._in_hand -= len(taken)
+        self._acknowledge(taken)
+        events.unplaced(self._journal, decoded.unplaced)
 
     async def _gather(self) -> None:
         """Wait a little for more, unless there is enough, nothing more comes, or we are stopping."""

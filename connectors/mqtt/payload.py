@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -40,20 +41,20 @@ def read_values(payload: bytes, equipment: str, columns: Columns) -> bool:
     """The interface's `{"ts", "values"}` when nothing is wrong with it; else False, with nothing added."""
     try:
         parsed = _VALUES.decode(payload)
-        ts = epoch_us(parsed.ts)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadTime):
+        ts = _epoch_us(parsed.ts)
+        # Whole numbers may be too large for a float; nothing else that JSON can say is not finite.
+        if int in set(map(type, parsed.values.values())):
+            list(map(float, (v for v in parsed.values.values() if type(v) is int)))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError, BadTime):
         return False
     if parsed.quality not in (None, "good"):
         return False
-    rows = []
-    for signal, raw in parsed.values.items():
-        value, text, fault = scalar(raw)
-        if fault:
-            return False
-        rows.append((f"{equipment}.{signal}", value, text))
-    for tag, value, text in rows:
-        columns.add(tag, ts, value, text, 0)
+    columns.add_values(equipment, ts, parsed.values)
     return True
+
+
+# Machines of one unit report at the same times.
+_epoch_us = lru_cache(maxsize=4096)(epoch_us)
 
 
 def read_payload(

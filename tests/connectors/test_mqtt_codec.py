@@ -249,3 +249,38 @@ def test_nothing_is_subscribed_to_twice():
     assert codec().filters() == ["qunce/v1/+/#"]
     apart = [{"topic": t, "unit": "U"} for t in ("a/{equipment}", "a/+", "a/b", "a/b/#", "b/c", "a/+/c")]
     assert codec(*apart).filters() == ["a/+", "a/b/#", "b/c", "a/+/c"]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["A", "B"]),
+            st.sampled_from([NOW, "2026-11-23T08:00:01Z"]),
+            st.dictionaries(
+                st.sampled_from(["x", "y", "state", "z"]),
+                st.one_of(
+                    st.floats(allow_nan=False, allow_infinity=False),
+                    st.integers(),
+                    st.booleans(),
+                    st.text(max_size=5),
+                ),
+                max_size=4,
+            ),
+        ),
+        max_size=8,
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_values_gathered_over_messages_are_those_of_each_by_itself(
+    messages: list[tuple[str, str, dict[str, Any]]],
+):
+    gathered, expected = Columns(), []
+    for equipment, ts, values in messages:
+        body = json.dumps({"ts": ts, "values": values}).encode()
+        one = decode_json(body, unit="U", source="mqtt:b", received_at=AT, equipment=equipment)
+        if read_values(body, equipment, gathered):
+            assert not one.refused
+            expected += rows(one)
+    batch = gathered.batch("U", "mqtt:b", AT)
+    assert rows(batch) == expected
+    assert len(gathered) == len(expected)
