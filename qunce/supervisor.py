@@ -178,7 +178,7 @@ class Supervisor:
                 self._died(child, code, now)
             elif child.state == "starting" and child.part.ready():
                 child.enter("ok")
-            elif child.part.stuck is not None:
+            elif child.state == "ok" and child.part.stuck is not None:
                 self._look_whether_stuck(child, child.process, now)
             _bound(child.log)
         if now - self._written > 1:
