@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 import zlib
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast
@@ -20,6 +22,7 @@ from urllib.parse import quote, unquote
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 from nats.js.api import (
     AckPolicy,
@@ -53,6 +56,9 @@ _PREFIX = "qunce-ingest"
 _ROWS = "Qunce-Rows"
 _SOURCE = "Qunce-Source"
 _WAITING = "qunce-ingest-waiting"
+_BEAT_S = 1.0
+_SILENT_S = 4.0
+_ARRIVED_MOST = 50_000
 _TOLD_FROM_BYTES = 2**20
 _UNIT_MESSAGES = 200_000
 """Messages of one unit, lane and kind that the log holds at most: what waits is known one by one."""
@@ -175,7 +181,7 @@ class Log:
 
     def index(self, partitions: Iterable[int]) -> Index:
         """Follow what is appended to some partitions, in both lanes and without content, from the oldest on."""
-        return Index(self._stream, list(partitions))
+        return Index(self._client, self._stream, list(partitions))
 
     async def fetch(self, lane: Lane, unit: str, first: int, messages: int, most_bytes: int) -> list[Entry]:
         """The content of a unit's messages of one lane from sequence `first` on, in order.
@@ -304,14 +310,19 @@ class Log:
 class Index:
     """What the log holds, message by message without the content, in log order and without gaps.
 
-    The server keeps no acknowledgements: the position lies with the reader. A hole in the
-    delivery sequence (a lost connection) makes it start again after what it reached.
+    The server pushes, and beats when it has nothing to push. It keeps no acknowledgements: the position
+    lies with the reader. A hole in the delivery sequence (a lost connection), a beat that knows of
+    more than arrived, or silence makes it start again after what it reached.
     """
 
-    def __init__(self, stream: JetStreamContext, partitions: list[int]) -> None:
+    def __init__(self, client: Client, stream: JetStreamContext, partitions: list[int]) -> None:
+        self._client = client
         self._stream = stream
         self._partitions = partitions
-        self._subscription: JetStreamContext.PullSubscription | None = None
+        self._subscription: Subscription | None = None
+        self._arrived: deque[Msg] = deque()
+        self._news = asyncio.Event()
+        self._heard = 0.0
         self._delivered = 0
         self.reached = 0
         """Sequence up to which the index is complete for its partitions."""
@@ -321,47 +332,65 @@ class Index:
 
         Raises LogUnavailable when the log cannot be reached. Never called twice at once.
         """
-        try:
-            subscription = await self._subscribed()
-        except (nats.errors.Error, OSError) as error:
-            raise LogUnavailable(str(error) or type(error).__name__) from error
-        try:
-            received = await subscription.fetch(messages, timeout=timeout_s)
-        except TimeoutError:  # the client's own, or asyncio's, which for short waits comes through
-            return []
-        except (nats.errors.Error, OSError) as error:
-            self._subscription = None
-            raise LogUnavailable(str(error) or type(error).__name__) from error
-        found = []
-        for message in received:
+        if self._subscription is None:
+            await self._subscribe()
+        if not self._arrived:
+            self._news.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), timeout_s)
+        found: list[Waiting] = []
+        while self._arrived and len(found) < messages:
+            message = self._arrived.popleft()
+            headers = message.headers or {}
+            if "Status" in headers:  # a beat
+                if int(headers.get("Nats-Last-Consumer", self._delivered)) != self._delivered:
+                    await self._leave()
+                    break
+                continue
             sequence = message.metadata.sequence
             if sequence.consumer != self._delivered + 1:
-                await self._restart()
+                await self._leave()
                 break
             self._delivered = sequence.consumer
             self.reached = sequence.stream
             found.append(_waiting(message, sequence.stream))
+        if time.monotonic() - self._heard > _SILENT_S:
+            await self._leave()
         return found
 
-    async def _subscribed(self) -> JetStreamContext.PullSubscription:
-        if self._subscription is None:
-            self._delivered = 0
-            self._subscription = await self._stream.pull_subscribe(
-                "",
-                stream=STREAM,
-                config=ConsumerConfig(
+    async def _subscribe(self) -> None:
+        self._arrived.clear()
+        self._delivered = 0
+        self._heard = time.monotonic()
+        inbox = self._client.new_inbox()
+        try:
+            self._subscription = await self._client.subscribe(inbox, cb=self._hear)
+            await self._stream.add_consumer(
+                STREAM,
+                ConsumerConfig(
+                    deliver_subject=inbox,
                     filter_subjects=[f"{_PREFIX}.*.{p}.>" for p in self._partitions],
                     ack_policy=AckPolicy.NONE,
                     deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
                     opt_start_seq=self.reached + 1,
                     headers_only=True,
+                    idle_heartbeat=_BEAT_S,
                     mem_storage=True,
-                    inactive_threshold=60.0,
+                    inactive_threshold=30.0,
                 ),
             )
-        return self._subscription
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            await self._leave()
+            raise LogUnavailable(str(error) or type(error).__name__) from error
 
-    async def _restart(self) -> None:
+    async def _hear(self, message: Msg) -> None:
+        self._heard = time.monotonic()
+        # Bounded: what is left out here shows as a hole, and comes again.
+        if len(self._arrived) < _ARRIVED_MOST:
+            self._arrived.append(message)
+            self._news.set()
+
+    async def _leave(self) -> None:
         if self._subscription is not None:
             with contextlib.suppress(nats.errors.Error):
                 await self._subscription.unsubscribe()
