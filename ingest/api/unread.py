@@ -13,7 +13,7 @@ _SMALL_BYTES = 64 * 2**10
 # is sent away after that.
 _LINGER_S = 2.0
 _SILENCE_S = 0.5
-_PAUSE_S = 0.01
+_PAUSE_S = 0.05
 
 
 class Unread:
