@@ -1,10 +1,15 @@
-"""`python -m benchmarks [ingest|interface|rollup …]`: run these benchmarks, all by default."""
+"""`python -m benchmarks [ingest|interface|isolation|rollup …]`: run these benchmarks, all by default."""
 
 import sys
 
-from benchmarks import ingest, interface, rollup
+from benchmarks import ingest, interface, isolation, rollup
 
-BENCHMARKS = {"ingest": ingest.main, "interface": interface.main, "rollup": rollup.main}
+BENCHMARKS = {
+    "ingest": ingest.main,
+    "interface": interface.main,
+    "isolation": isolation.main,
+    "rollup": rollup.main,
+}
 
 if __name__ == "__main__":
     names = sys.argv[1:] or list(BENCHMARKS)
