@@ -81,6 +81,7 @@ def seed_province(conn: Connection, *, enterprises: int = 60, machines: int = 30
         _sources(conn, chance, pilots, now)
         for name in ("api", "writer", "metrics"):
             beat(conn, name)
+        _operations(conn, now)
     conn.commit()
     _history(conn, now)
 
@@ -114,6 +115,43 @@ def arrive(conn: Connection, rows: int = 90) -> None:
     )
     for name in ("api", "writer", "metrics"):
         beat(conn, name)
+    conn.execute(
+        "UPDATE component_status SET detail = jsonb_set(detail, '{rows}', to_jsonb((detail ->> 'rows')::int + %s))"
+        " WHERE component = 'writer'",
+        (20 * rows,),
+    )
+    conn.execute("UPDATE canary SET stored_at = clock_timestamp(), sent_at = clock_timestamp() - interval '0.3 s',"
+                 " count = count + 1 WHERE connector <> 'opcua-old'")  # fmt: skip
+
+
+def _operations(conn: Connection, now: datetime) -> None:
+    """What the parts tell: rows that wait, how full log and disk are; canaries, one of them long gone; clocks."""
+    told = {
+        "writer": {"rows": 10_000, "rss_bytes": 214 * 2**20, "pending_rows": 5_400,
+                   "pending": [["GD-TEX-01", "opcua:gd-tex-01", 5_000], ["NOBODY", "mqtt:x", 400]],
+                   "log": {"bytes": 3 * 2**30, "limit_bytes": 8 * 2**30}},
+        "api": {"rss_bytes": 160 * 2**20, "log": {"bytes": 3 * 2**30, "limit_bytes": 8 * 2**30},
+                "disk": {"free_bytes": 70 * 2**30, "total_bytes": 200 * 2**30}, "canaries_since": 0},
+    }  # fmt: skip
+    for component, detail in told.items():
+        conn.execute(
+            "UPDATE component_status SET detail = %s WHERE component = %s", (Jsonb(detail), component)
+        )
+    for n, name in enumerate(("api", "mqtt-platform", "opcua-ele-01", "opcua-old")):
+        age = timedelta(minutes=12) if name == "opcua-old" else timedelta(seconds=2)
+        conn.execute(
+            "INSERT INTO canary VALUES (%s, %s, %s, %s, %s)", (name, now - age, now - age, now - age, 900 + n)
+        )
+        if name != "api":
+            conn.execute(
+                "INSERT INTO component_status VALUES (%s, 'test', 'ok', %s, now() + interval '1 day')",
+                (name, Jsonb({"canaries_since": 0, "type": name.partition("-")[0]})),
+            )
+    conn.execute("INSERT INTO clock_skew SELECT source_id, -0.4 + source_id %% 3, 2.5, now() FROM source", ())
+    conn.execute(
+        "INSERT INTO quarantine (unit_id, source_id, batch, place, reason, parameters, original, received_at)"
+        " SELECT 0, 0, 'b', '$', 'unknown_unit', '{\"unit\": \"NOBODY\"}', '', now() FROM generate_series(1, 30)"
+    )
 
 
 def _pilot(conn: Connection, n: int, spec: tuple[Any, ...], cluster: str, now: datetime) -> tuple[int, int]:
@@ -292,7 +330,16 @@ def _sources(conn: Connection, chance: random.Random, pilots: list[tuple[int, in
             last = now - timedelta(seconds=2400 if silent else chance.randrange(1, 6))
             conn.execute(
                 "INSERT INTO ingest_ledger VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-                (source[0], stored + doubled + refused, stored, doubled, doubled // 9, refused, last, last),
+                (
+                    source[0],
+                    stored + doubled + doubled // 9 + refused,
+                    stored,
+                    doubled,
+                    doubled // 9,
+                    refused,
+                    last,
+                    last,
+                ),
             )
             recent = 350 if refused > 1000 else 0
             conn.execute(

@@ -15,7 +15,7 @@ from tests.browser.conftest import PASSWORD, Site, Watch, serve
 pytestmark = [pytest.mark.browser, pytest.mark.concurrent]
 
 Opened = tuple[Page, Watch]
-PATHS = ("/", "/cluster/ELE-01", "/supply")
+PATHS = ("/", "/cluster/ELE-01", "/supply", "/operations")
 
 
 def value(site: Site, statement: str) -> Any:
@@ -94,6 +94,27 @@ def test_supply_page_shows_the_account_and_the_refusals_as_text(site: Site, open
     assert page.locator(".refusals img").count() == 0
     page.wait_for_timeout(2500)  # several pulses later it is still open
     expect(refused.locator("pre")).to_be_visible()
+
+
+def test_operations_page_accounts_for_every_row(site: Site, opened: Opened) -> None:
+    page, _ = opened
+    page.get_by_role("link", name="运行").click()
+    rows = page.locator(".area-accounts tbody tr")
+    expect(rows).to_have_count(value(site, "SELECT count(*) FROM source") + 1)
+    first = rows.first
+    expect(first).to_contain_text("5,000")  # where most waits
+    nobody = page.locator(".area-accounts tr", has_text="未登记: NOBODY")
+    expect(nobody).to_contain_text("430")
+    expect(page.locator(".area-accounts .pill.is-bad")).to_have_count(0)
+    balance = page.locator(".figure", has_text="账目平衡")
+    expect(balance.locator(".fig-number")).to_have_text("✓")
+    log = page.locator(".figure", has_text="接入日志占用")
+    expect(log.locator(".fig-number")).to_have_text("37.5")
+    expect(log.locator(".meter-mark")).to_have_attribute("style", "left:80%")
+    expect(page.locator(".area-alarms")).to_contain_text("opcua-old")
+    expect(page.locator(".area-canaries tr", has_text="opcua-old")).to_contain_text("中断")
+    pace = page.locator(".figure", has_text="写入速率")
+    expect(pace.locator(".fig-number")).to_have_text(re.compile(r"[1-9]"), timeout=10_000)
 
 
 def test_equipment_changes_by_itself(site: Site, opened: Opened) -> None:
