@@ -19,10 +19,11 @@ from dashboard.paces import OVER_S
 from dashboard.pages import Page, View
 from dashboard.snapshot import Picture, Snapshot
 from dashboard.texts import Language, either, language_of, text, text_or
+from store.canary import Arrived
 from store.operations import Skew
 from store.status import Component, Told, told_pending
-from supervision.operations import log_fact
-from supervision.problems import CANARY_SILENT_S, Thresholds
+from supervision.operations import canary_facts, log_fact
+from supervision.problems import CANARY_SILENT_S, CanaryFact, Thresholds
 
 KINDS = frozenset(
     {"component_down", "canary_silent", "canaries_silent", "log_filling", "disk_filling", "clock_ahead"}
@@ -134,8 +135,9 @@ def totals(view: View) -> Html:
     balance = Reading("✗" if wrong else "✓", text(lang, "operations.balance", n=len(rows), wrong=wrong))
     beats = [w.beat_at for w in picture.components if w.component == "writer"]
     well = [word for word in picture.components if _state(word) == "good"]
-    lively = [c for c in picture.canaries if c.age_s <= CANARY_SILENT_S]
-    oldest = min((c.stored_at for c in picture.canaries), default=None)
+    promised = canary_facts(picture.components, picture.canaries)
+    lively = [f for f in promised if (picture.read_at - f.since).total_seconds() <= CANARY_SILENT_S]
+    oldest = min((f.since for f in promised), default=None)
     pace = sum(picture.paces.values()) if picture.paces else None
     return h.joined(
         [
@@ -148,7 +150,7 @@ def totals(view: View) -> Html:
                      text(lang, "period.minute", n=f"{OVER_S:.0f}"), max(beats, default=None), 15),
             _log_figure(lang, picture),
             headline(text(lang, "operations.canaries.lively"),
-                     Reading(f"{len(lively)}/{len(picture.canaries)}", text(lang, "unit.sources")), now, oldest,
+                     Reading(f"{len(lively)}/{len(promised)}", text(lang, "unit.sources")), now, oldest,
                      CANARY_SILENT_S),
             headline(text(lang, "operations.parts.well"),
                      Reading(f"{len(well)}/{len(picture.components)}", text(lang, "unit.sources")), now,
@@ -257,9 +259,9 @@ def alarms(view: View) -> Html:
 
 
 def canaries(view: View) -> Html:
-    """Each connector's newest canary: how old, and how long it took; the longest silent first."""
+    """The newest canary of each connector that runs: how old, how long it took; the longest silent first."""
     lang, picture = view.language, view.snapshot.picture
-    if picture is None or not picture.canaries:
+    if picture is None or not canary_facts(picture.components, picture.canaries):
         return empty(text(lang, "operations.no_canary"))
     head = [
         (text(lang, "operations.connector"), ""),
@@ -268,23 +270,31 @@ def canaries(view: View) -> Html:
         (text(lang, "operations.canary.took"), "num"),
         (text(lang, "operations.canary.times"), "num"),
     ]
-    body = []
-    for canary in sorted(picture.canaries, key=lambda c: (c.stored_at, c.connector)):
-        state = "good" if canary.age_s <= CANARY_SILENT_S else "bad"
-        took = (canary.stored_at - canary.sent_at).total_seconds()
-        body.append(
-            h.Tr(
-                [
-                    h.Th(text_or(lang, f"component.{canary.connector}", canary.connector), scope="row"),
-                    h.Td(h.Span(text(lang, f"operations.canary.{state}"), className=f"pill is-{state}")),
-                    h.Td(age(canary.stored_at, CANARY_SILENT_S), className="num"),
-                    h.Td(duration(lang, round(took, 2)), className="num"),
-                    h.Td(count(canary.times), className="num"),
-                ],
-                key=canary.connector,
-            )
-        )
+    stored = {canary.connector: canary for canary in picture.canaries}
+    facts = canary_facts(picture.components, picture.canaries)
+    body = [
+        _canary(lang, fact, stored.get(fact.connector), picture.read_at)
+        for fact in sorted(facts, key=lambda f: (f.since, f.connector))
+    ]
     return _table(head, body)
+
+
+def _canary(lang: Language, fact: CanaryFact, canary: Arrived | None, now: datetime) -> Html:
+    state = "bad" if (now - fact.since).total_seconds() > CANARY_SILENT_S else "good"
+    took = None if canary is None else (canary.stored_at - canary.sent_at).total_seconds()
+    return h.Tr(
+        [
+            h.Th(text_or(lang, f"component.{fact.connector}", fact.connector), scope="row"),
+            h.Td(h.Span(text(lang, f"operations.canary.{state}"), className=f"pill is-{state}")),
+            h.Td(
+                text(lang, "supply.never") if canary is None else age(canary.stored_at, CANARY_SILENT_S),
+                className="num",
+            ),
+            h.Td(NOTHING if took is None else duration(lang, round(took, 2)), className="num"),
+            h.Td(count(0 if canary is None else canary.times), className="num"),
+        ],
+        key=fact.connector,
+    )
 
 
 def parts(view: View) -> Html:
