@@ -24,10 +24,14 @@ from connectors.config import load_config
 from connectors.contract import Probe, Reachable, TransientError
 from connectors.journal import Journal
 from connectors.supervise import supervise
+from ingest import writer
 from ingest.batch import decode
 from ingest.log import Log
 from qunce.embedded.nats import PLATFORM_USER
 from qunce.process import free_port
+from store import accounts
+from store.canary import arrived
+from store.database import connect
 from tests.connectors.sinks import Keeping, until
 
 UNIT = "GD-HST-01"
@@ -224,5 +228,30 @@ def test_contract(kind: str, sources, tmp_path: Path):
         await until(lambda: journal.state == "ok", 15)
         again.cancel()
         await asyncio.gather(again, return_exceptions=True)
+
+    asyncio.run(go())
+
+
+def test_a_canary_of_each_protocol_reaches_the_store(sources, nats_fresh: str, dsn: str, tmp_path: Path):
+    async def go() -> None:
+        file = tmp_path / "connectors.toml"
+        file.write_text("".join(table(kind, f"e-{kind}", text) for kind, text in sources.items()))
+        stop = asyncio.Event()
+
+        def report(name: str, state: str, details: dict[str, Any]) -> None:
+            pass
+
+        work = [
+            asyncio.create_task(host.run(file, nats_fresh, tmp_path / "state", stop, report)),
+            asyncio.create_task(writer.run(dsn, nats_fresh, stop, report)),
+        ]
+        with connect(dsn, application="test", autocommit=True) as conn:
+            await until(lambda: {a.connector for a in arrived(conn)} == {f"e-{kind}" for kind in sources}, 40)
+            assert all(0 <= (a.stored_at - a.sent_at).total_seconds() < 20 for a in arrived(conn))
+            assert (
+                accounts.source_accounts(conn) == []
+            )  # the unit is not registered, and a canary has no rows
+        stop.set()
+        await asyncio.gather(*work)
 
     asyncio.run(go())
