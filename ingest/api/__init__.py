@@ -35,6 +35,7 @@ def create_api(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # What computes in a thread gives way to the event loop after 1 ms instead of 5.
         sys.setswitchinterval(0.001)
+        gate.decoders.start()
         yield
         await gate.close()
 

@@ -27,13 +27,18 @@ _log = structlog.get_logger("ingest.api")
 
 
 class Decoders:
-    """The decoding processes of one interface; started when first needed, and again when they die."""
+    """The decoding processes of one interface; started again when they die."""
 
     def __init__(self) -> None:
         self.turns = Turns(AT_ONCE, _WAIT_S)
         self._threads = ThreadPoolExecutor(AT_ONCE, "decoders")
         self._idle = [_Process() for _ in range(AT_ONCE)]
         self._all = tuple(self._idle)
+
+    def start(self) -> None:
+        """Start the processes; they take a while until they can decode, which nobody has to wait for."""
+        for process in self._all:
+            process.start()
 
     async def decode(self, job: Job, body: bytes) -> Outcome:
         """Decode a body; a large one, a packed one and Arrow in a process, when it is the unit's turn.
@@ -76,15 +81,19 @@ class _Process:
         self._child: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
-    def ask(self, job: Job, body: bytes) -> Outcome:
-        """Raises EOFError or OSError when it died; the next question finds a new one."""
+    def start(self) -> subprocess.Popen[bytes]:
+        """The running process, started if there is none."""
         with self._lock:
             if self._child is None or self._child.poll() is not None:
                 self._end()
                 self._child = subprocess.Popen(
                     [sys.executable, "-m", "ingest.decoder"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
                 )
-            child = self._child
+            return self._child
+
+    def ask(self, job: Job, body: bytes) -> Outcome:
+        """Raises EOFError or OSError when it died; the next question finds a new one."""
+        child = self.start()
         return ask(cast(BinaryIO, child.stdin), cast(BinaryIO, child.stdout), job, body)
 
     def kill(self) -> None:

@@ -7,9 +7,19 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from ingest.api.body import read_body
 from ingest.api.gate import Gate
 from ingest.api.problems import Problem
 from ingest.held import MEDIA_TYPES, Format, as_dict, lines
@@ -148,13 +158,28 @@ def router(gate: Gate) -> APIRouter:
             raise Problem("not_found", {"path": request.url.path})
         return as_dict(entry)
 
-    @routes.post("/api/v1/quarantine/replay")
-    async def replay(request: Request, body: ReplayBody) -> dict[str, Any]:
+    @routes.post(
+        "/api/v1/quarantine/replay",
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": ReplayBody.model_json_schema()}},
+            }
+        },
+    )
+    async def replay(request: Request) -> dict[str, Any]:
         """Put what would be taken now into the log again, up to 2,000 entries a request, oldest first.
 
         Answers when that is durable. Asking twice doubles nothing. Go on with `after` = `next`.
         """
         unit = await gate.unit(request)
+        with gate.rooms.enter(unit.code) as room:  # who it is first, and no more than there is room for
+            try:
+                body = ReplayBody.model_validate_json(await read_body(request, room))
+            except ValidationError as error:
+                raise RequestValidationError(
+                    [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
+                ) from error
         if unit.code in replaying or len(replaying) >= _REPLAYS_AT_ONCE:
             raise Problem("busy", retry_after_s=1)
         replaying.add(unit.code)
