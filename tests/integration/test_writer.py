@@ -18,6 +18,7 @@ from ingest.records import Records, encode_records
 from ingest.storing import OwnedElsewhere, Storing
 from store import accounts
 from store.database import Connection, connect
+from store.measurements import FROZEN
 from store.registry import NewPilot, NewUnit, register_pilot, register_unit
 
 UNIT = "GD-TST-01"
@@ -316,3 +317,62 @@ def test_a_partition_has_one_writer(dsn: str, storing: Storing) -> None:
     finally:
         first.close()
         second.close()
+
+
+def test_late_rows_among_stored_ones_land_and_duplicates_among_them_are_counted(
+    storing: Storing, conn: Connection
+) -> None:
+    def row(i: int) -> tuple[str, int, float | str]:
+        return ("M1.produced", HOUR + i * 1_000_000, float(i))
+
+    storing.store([readings([row(i) for i in range(0, 100, 2)])], "S")
+    # Tried first: nothing is in the way. Then with duplicates, a correction, and what is new.
+    storing.store([readings([row(i) for i in (1, 3, 5)])], "S")
+    changed = ("M1.produced", HOUR + 4 * 1_000_000, 4.5)
+    storing.store([readings([row(1), row(7), changed, row(9), row(98), row(200)])], "S")
+    got = account(conn)
+    assert (got.received, got.stored, got.duplicates, got.corrections) == (59, 56, 2, 1)
+    assert accounts.count_rows(conn) == [(UNIT, 56, 0, 1)]
+    latest = conn.execute("SELECT value FROM latest_value JOIN tag USING (tag_id) WHERE name = 'M1.produced'")
+    assert latest.fetchone() == (200.0,)
+
+
+def test_rows_stored_behind_the_writers_back_are_met_all_the_same(storing: Storing, conn: Connection) -> None:
+    storing.store([readings([("M1.produced", HOUR, 1.0)])], "S")
+    conn.execute(
+        "INSERT INTO measurement SELECT tag_id, to_timestamp(%s), 2, 0 FROM tag WHERE name = 'M1.produced'",
+        (HOUR / 1e6 + 1,),
+    )
+    conn.commit()
+    rows: list[tuple[str, int, float | str]] = [
+        ("M1.produced", HOUR + i * 1_000_000, float(i + 1)) for i in range(3)
+    ]
+    storing.store([readings(rows)], "S")
+    got = account(conn)
+    assert (got.stored, got.duplicates, got.corrections) == (2, 2, 0)
+
+
+def test_a_finding_is_no_statement_of_the_sender(storing: Storing, conn: Connection) -> None:
+    """A frozen value is kept as uncertain; the same reading sent again is the same reading."""
+    conn.execute("UPDATE tag SET frozen_after_s = 10 WHERE name = 'M1.produced'")
+    conn.commit()
+    rows: list[tuple[str, int, float | str]] = [("M1.produced", HOUR + i * 5_000_000, 7.0) for i in range(4)]
+    storing.store([readings(rows)], "S")
+    storing.store([readings(rows)], "S")
+    got = account(conn)
+    assert (got.stored, got.duplicates, got.corrections, got.quarantined) == (4, 4, 0, 0)
+    qualities = conn.execute("SELECT quality FROM measurement ORDER BY ts").fetchall()
+    assert [q for (q,) in qualities] == [0, 0, 0, FROZEN]
+    since = conn.execute(
+        "SELECT unchanged_since FROM latest_value WHERE unchanged_since IS NOT NULL"
+    ).fetchone()
+    assert since is not None
+    assert since[0].timestamp() * 1e6 == HOUR
+
+
+def test_the_skew_of_a_sources_clock_is_kept(storing: Storing, conn: Connection) -> None:
+    ahead = NOW + 60_000_000
+    storing.store([readings([("M1.produced", ahead, 1.0)])], "S")
+    storing.store([readings([("M1.produced", NOW - 1_000_000, 1.0)])], "S")
+    row = conn.execute("SELECT ahead_s, worst_s FROM clock_skew").fetchone()
+    assert row == (-1.0, 60.0)
