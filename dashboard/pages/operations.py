@@ -298,7 +298,10 @@ def _canary(lang: Language, fact: CanaryFact, canary: Arrived | None, now: datet
 
 
 def parts(view: View) -> Html:
-    """Every part of the platform: state, age of its last word, memory, and how fast a writer works."""
+    """Every part of the platform: state, age of its last word, memory, and how fast a writer works.
+
+    What is not well comes first; of the rest the platform's own parts, which are few, then the connectors.
+    """
     lang, picture = view.language, view.snapshot.picture
     if picture is None or not picture.components:
         return empty(text(lang, "operations.no_part"))
@@ -311,7 +314,7 @@ def parts(view: View) -> Html:
         (text(lang, "operations.pace"), "num"),
     ]
     body = []
-    for word in sorted(picture.components, key=lambda w: (_ORDER.index(_state(w)), w.component, w.instance)):
+    for word in sorted(picture.components, key=_rank):
         state = _state(word)
         rss = word.detail.get("rss_bytes")
         pace = picture.paces.get(word.instance) if word.component == "writer" else None
@@ -333,6 +336,11 @@ def parts(view: View) -> Html:
 
 
 _ORDER = ("bad", "warn", "good", "stale")
+
+
+def _rank(word: Component) -> tuple[int, bool, str, str]:
+    connector = "type" in word.detail  # only connectors say what type they are
+    return _ORDER.index(_state(word)), connector, word.component, word.instance
 
 
 def _state(word: Component) -> str:

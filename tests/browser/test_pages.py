@@ -113,6 +113,8 @@ def test_operations_page_accounts_for_every_row(site: Site, opened: Opened) -> N
     expect(log.locator(".meter-mark")).to_have_attribute("style", "left:80%")
     expect(page.locator(".area-alarms")).to_contain_text("opcua-old")
     expect(page.locator(".area-canaries tr", has_text="opcua-old")).to_contain_text("中断")
+    parts = page.locator(".area-parts .table-wrap")
+    assert parts.evaluate("box => box.scrollWidth <= box.clientWidth"), "the writers' rates are out of sight"
     pace = page.locator(".figure", has_text="写入速率")
     expect(pace.locator(".fig-number")).to_have_text(re.compile(r"[1-9]"), timeout=10_000)
 
