@@ -39,8 +39,8 @@ docs: $(READY) ## 生成参考文档 | docs/settings.md, indicators.md, reasons.
 	@$(PY) -m metrics.reference
 	@$(PY) -m ingest.reference
 
-bench: $(READY) ## 性能测试 | rows per second through the log and the writer into the store
-	@$(PY) -m benchmarks $(ARGS)
+bench: $(READY) ## 性能测试 | every way in against what the database itself can take (ARGS='freshness', 'soak', 'scale')
+	@exec .venv/bin/qunce bench $(or $(ARGS),ingest)
 
 ROUNDS ?= 50
 SEED ?=

@@ -1,15 +1,10 @@
-"""`python -m benchmarks [ingest|interface|isolation|rollup …]`: run these benchmarks, all by default."""
+"""`python -m benchmarks [isolation|rollup …]`: what is no part of `qunce bench`; all by default."""
 
 import sys
 
-from benchmarks import ingest, interface, isolation, rollup
+from benchmarks import isolation, rollup
 
-BENCHMARKS = {
-    "ingest": ingest.main,
-    "interface": interface.main,
-    "isolation": isolation.main,
-    "rollup": rollup.main,
-}
+BENCHMARKS = {"isolation": isolation.main, "rollup": rollup.main}
 
 if __name__ == "__main__":
     names = sys.argv[1:] or list(BENCHMARKS)

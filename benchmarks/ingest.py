@@ -1,145 +1,280 @@
-"""How close the writer comes to what the database can take: both measured in the same run.
+"""`qunce bench ingest`: how close each way in comes to what the database itself can take.
 
-Limit: the same number of rows, sorted and encoded beforehand, by one binary COPY a message straight
-into `measurement` with its key. Writer: messages of the log as bytes → decode, validate, store,
-latest values, accounts, dirty hours; one transaction a message.
+In every round the bare COPY is measured again before and after each path, and a path's ratio is that
+to its neighbours: a machine that is slow for a while slows both. All figures are medians of the
+rounds. Every pass is verified: each acknowledged reading is in the table, once, with its value.
 """
 
 from __future__ import annotations
 
 import statistics
-import tempfile
-import time
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from rich.console import Console
+from rich.table import Table
 
-from ingest.batch import Batch, encode
-from ingest.log import Entry
-from ingest.storing import Storing
-from qunce.embedded.postgres import Postgres
-from qunce.process import free_port, stop
-from store import measurements
-from store.database import Connection, connect
-from store.layout import DayPartitions
-from store.migrate import migrate
-from store.registry import NewUnit, register_unit
-from store.rows import Rows, measurement_copy
+from benchmarks import paths, progress
+from benchmarks.cpu import Seconds
+from benchmarks.limit import Limit, raw_copy
+from benchmarks.paths import Path, Run
+from benchmarks.platform import Platform
 
-UNIT, MACHINES, SIGNALS, ROWS, MESSAGES, ROUNDS = "GD-BEN-01", 250, 8, 50_000, 10, 3
-TAGS = MACHINES * SIGNALS
+TRANSACTIONS = (50_000, 200_000, 400_000)
+"""Rows of one transaction of the bare COPY: all are tried, the fastest one is the limit."""
 
-
-def main() -> None:
-    """Start a database, measure, print."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        postgres = Postgres(Path(folder) / "postgres", free_port())
-        postgres.prepare()
-        server = postgres.start(Path(folder) / "log")
-        try:
-            measure(postgres.dsn)
-        finally:
-            stop(server, how=postgres.stop_signal, grace_s=postgres.stop_grace_s)
+PATHS: dict[str, tuple[Path, int]] = {
+    "log_to_store": (paths.log_to_store(1), 1),
+    "log_to_store_2": (paths.log_to_store(2), 2),
+    "http_arrow": (paths.http("http_arrow"), 1),
+    "http_json_columns": (paths.http("http_json_columns"), 1),
+    "http_json_rows": (paths.http("http_json_rows"), 1),
+    "mqtt_json": (paths.mqtt, 1),
+}
+"""Every path, and how many connections of the bare COPY are its limit."""
 
 
-def measure(dsn: str) -> None:
-    """Limit and writer in turn; medians and their ratio."""
-    with connect(dsn, application="bench", autocommit=True) as conn:
-        migrate(conn)
-        tag_ids = register(conn)
-        now = time.time_ns() // 60_000_000_000 * 60_000_000
-        storing = Storing(dsn)
-        limits, ours = [], []
-        for turn in range(ROUNDS):
-            numbers = range(turn * 2 * MESSAGES, (turn + 1) * 2 * MESSAGES)
-            batches = [batch(now, number) for number in numbers]
-            limits.append(limit(conn, [rows_of(b, tag_ids) for b in batches[:MESSAGES]]))
-            ours.append(writer(storing, batches[MESSAGES:]))
-        storing.close()
-    top, reached = statistics.median(limits), statistics.median(ours)
-    print(f"limit   {top:>10,.0f} rows/s  sorted binary COPY into measurement, with its key")
-    print(f"writer  {reached:>10,.0f} rows/s  from bytes of the log to commit")
-    print(f"ratio   {reached / top:>10.2f}")
+@dataclass
+class Measured:
+    """One path, in order or with late and repeated rows: its runs, and the limit beside each."""
 
+    runs: list[Run] = field(default_factory=list)
+    limits: list[float] = field(default_factory=list)
 
-def register(conn: Connection) -> npt.NDArray[np.int32]:
-    """One unit with TAGS tags; their ids in the order of `names`."""
-    with conn.transaction():
-        unit = register_unit(conn, NewUnit(UNIT, "基准", "Benchmark", 1, "91440300MA5EXAMP0C"))
-        conn.execute(
-            "INSERT INTO enterprise (unit_id, uscc, name, region_code, registered_on)"
-            " VALUES (%s, '91440300MA5EXAMP0C', '厂', '441900', '2026-01-01')",
-            (unit,),
+    @property
+    def rows_per_second(self) -> float:
+        """Median of the rounds."""
+        return statistics.median(run.rows_per_second for run in self.runs)
+
+    @property
+    def ratio(self) -> float:
+        """Median over the rounds of the ratio to the limit beside."""
+        return statistics.median(
+            run.rows_per_second / limit for run, limit in zip(self.runs, self.limits, strict=True)
         )
-        conn.execute(
-            "INSERT INTO equipment (unit_id, enterprise_id, code, name, kind, digital, networked)"
-            " SELECT %s, (SELECT enterprise_id FROM enterprise), 'M' || i, 'M', 'CNC', true, true"
-            " FROM generate_series(1, %s) i",
-            (unit, MACHINES),
+
+
+class Bench:
+    """One run of the benchmark on a platform."""
+
+    def __init__(self, platform: Platform, scans: int) -> None:
+        self._platform = platform
+        self._scans = scans
+        self.limits: dict[int, list[Limit]] = {}
+        self.tried: dict[int, float] = {}
+        self.found: dict[str, Measured] = {}
+        self.skipped: dict[str, str] = {}
+
+    def calibrate(self) -> int:
+        """Try all sizes of a transaction, twice, in turns; returns the fastest one."""
+        rates: dict[int, list[float]] = {size: [] for size in TRANSACTIONS}
+        for _ in range(2):
+            for size in TRANSACTIONS:
+                rates[size].append(self._raw(1, size).rows_per_second)
+        self.tried = {size: max(found) for size, found in rates.items()}
+        self.rows_a_transaction = max(self.tried, key=self.tried.__getitem__)
+        return self.rows_a_transaction
+
+    def _raw(self, connections: int, rows_a_transaction: int) -> Limit:
+        platform = self._platform
+        of = platform.next_pass(self._scans)
+        with progress.step(f"bare COPY, {connections} connection(s) …"):
+            limit = raw_copy(platform, of, connections=connections, rows_a_transaction=rows_a_transaction)
+        platform.forget(of)
+        return limit
+
+    def _limit(self, connections: int) -> float:
+        limit = self._raw(connections, self.rows_a_transaction)
+        self.limits.setdefault(connections, []).append(limit)
+        progress.say(f"  raw_copy ×{connections:<18}{limit.rows_per_second:>10,.0f} rows/s")
+        return limit.rows_per_second
+
+    def warm_up(self, names: Sequence[str]) -> None:
+        """A short pass over each path that is not measured: roles that have just begun load what they need."""
+        for name in names:
+            of = self._platform.next_pass(max(1, self._scans // 10))
+            with progress.step(f"{name}, first requests …"):
+                PATHS[name][0](self._platform, of)
+            self._platform.forget(of)
+
+    def measure(self, names: Sequence[str]) -> None:
+        """One round: each path in order and with late rows, the limit before and after."""
+        before, connections = 0.0, 0
+        for name in names:
+            path, wanted = PATHS[name]
+            if wanted != connections:
+                before, connections = self._limit(wanted), wanted
+            runs = {suffix: self._run(name + suffix, path, bool(suffix)) for suffix in ("", "_late")}
+            after = self._limit(wanted)
+            for suffix, run in runs.items():
+                measured = self.found.setdefault(name + suffix, Measured())
+                measured.runs.append(run)
+                measured.limits.append((before + after) / 2)
+            before = after
+
+    def _run(self, name: str, path: Path, late: bool) -> Run:
+        of = self._platform.next_pass(self._scans, late=late)
+        with progress.step(f"{name} …"):
+            run = path(self._platform, of)
+        self._platform.forget(of)
+        verdict = run.verdict
+        progress.say(
+            f"  {name:<28}{run.rows_per_second:>10,.0f} rows/s   lost {verdict.lost}  doubled {verdict.doubled}"
         )
-        conn.execute(
-            "INSERT INTO tag (unit_id, equipment_id, name, signal, data_type, unit, range_min, range_max)"
-            " SELECT %s, equipment_id, code || '.p' || i, 'p' || i, 'float', '1', -1e9, 1e9"
-            " FROM equipment, generate_series(1, %s) i",
-            (unit, SIGNALS),
+        return run
+
+
+def run(
+    *, rows: int = 2_000_000, tags: int = 10_000, rounds: int = 3, only: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Measure; returns what `--json` prints. Raises ValueError for a path that there is not."""
+    names = list(only) or list(PATHS)
+    if unknown := [name for name in names if name not in PATHS]:
+        raise ValueError(f"no such path: {', '.join(unknown)}; there are {', '.join(PATHS)}")
+    progress.say("starting a platform …")
+    with Platform(tags=tags) as platform:
+        return on(platform, rows, rounds, names)
+
+
+def on(platform: Platform, rows: int, rounds: int, names: Sequence[str]) -> dict[str, Any]:
+    """Measure on a platform of which no role runs."""
+    scans = max(1, round(rows / platform.fleet.tags))
+    bench = Bench(platform, scans)
+    progress.say(f"{scans * platform.fleet.tags:,} rows a pass, {platform.fleet.tags:,} tags")
+    bench.calibrate()
+    from_log = [name for name in names if name.startswith("log_")]
+    over_http = [name for name in names if name.startswith("http_")]
+    over_mqtt = [name for name in names if name.startswith("mqtt_")]
+    for number in range(rounds):
+        progress.say(f"round {number + 1} of {rounds}")
+        bench.measure(from_log)
+        if over_http:
+            platform.start("writer")
+            platform.start("api")
+            if not paths.supports_arrow(platform):
+                bench.skipped["http_arrow"] = "the interface does not take Arrow"
+            bench.warm_up([name for name in over_http if name not in bench.skipped])
+            bench.measure([name for name in over_http if name not in bench.skipped])
+            platform.stop("api")
+        if over_mqtt:
+            platform.start("writer")
+            platform.start("connectors")
+            bench.warm_up(over_mqtt)
+            bench.measure(over_mqtt)
+            platform.stop("connectors")
+        platform.stop("writer")
+    return result(bench, platform, scans * platform.fleet.tags, rounds)
+
+
+def result(bench: Bench, platform: Platform, rows: int, rounds: int) -> dict[str, Any]:
+    """All figures as plain values."""
+    found: dict[str, Any] = {
+        "benchmark": "ingest",
+        "machine": platform.facts(),
+        "rows": rows,
+        "tags": platform.fleet.tags,
+        "units": len(platform.fleet.units),
+        "rounds": rounds,
+    }
+    for connections, limits in sorted(bench.limits.items()):
+        rates = [limit.rows_per_second for limit in limits]
+        found["raw_copy" if connections == 1 else f"raw_copy_{connections}"] = {
+            "rows_per_second": round(statistics.median(rates)),
+            "connections": connections,
+            "rows_per_transaction": bench.rows_a_transaction,
+            "tried": {str(size): round(rate) for size, rate in bench.tried.items()},
+            "cpu_seconds": medians([limit.cpu_seconds for limit in limits]),
+            "rounds": [round(rate) for rate in rates],
+        }
+    for name, measured in bench.found.items():
+        found[name] = _figures(name, measured, bench.found)
+    for name, reason in bench.skipped.items():
+        found[name] = {"skipped": reason}
+    found["lost"] = sum(run.verdict.lost for one in bench.found.values() for run in one.runs)
+    found["doubled"] = sum(run.verdict.doubled for one in bench.found.values() for run in one.runs)
+    found["strange"] = sum(run.verdict.strange for one in bench.found.values() for run in one.runs)
+    return found
+
+
+def _figures(name: str, measured: Measured, others: dict[str, Measured]) -> dict[str, Any]:
+    rate, ratio = round(measured.rows_per_second), round(measured.ratio, 3)
+    figures: dict[str, Any] = {"rows_per_second": rate, "ratio_to_raw_copy": ratio, "ratio": ratio}
+    if name.startswith("mqtt_"):
+        figures["points_per_second"] = rate
+    if name.endswith("_late"):
+        in_order = others[name.removesuffix("_late")]
+        figures["slowdown"] = round(
+            statistics.median(
+                1 - late.rows_per_second / ordered.rows_per_second
+                for late, ordered in zip(measured.runs, in_order.runs, strict=True)
+            ),
+            3,
         )
-        ids: dict[str, int] = dict(conn.execute("SELECT name, tag_id FROM tag").fetchall())
-    return np.array([ids[name] for name in names()], np.int32)
+    figures["cpu_seconds"] = medians([run.cpu_seconds for run in measured.runs])
+    verdicts = [run.verdict for run in measured.runs]
+    figures |= {
+        "acknowledged": sum(run.rows for run in measured.runs),
+        "distinct": sum(verdict.expected for verdict in verdicts),
+        "stored": sum(verdict.stored for verdict in verdicts),
+        "lost": sum(verdict.lost for verdict in verdicts),
+        "doubled": sum(verdict.doubled for verdict in verdicts),
+        "strange": sum(verdict.strange for verdict in verdicts),
+        "rounds": [
+            {
+                "rows_per_second": round(run.rows_per_second),
+                "limit": round(limit),
+                "ratio": round(run.rows_per_second / limit, 3),
+                "seconds": round(run.seconds, 3),
+                "cpu_seconds": run.cpu_seconds,
+                "booked": asdict(run.booked),
+                "sent": asdict(run.sent),
+            }
+            for run, limit in zip(measured.runs, measured.limits, strict=True)
+        ],
+    }
+    return figures
 
 
-def names() -> tuple[str, ...]:
-    """Names of all tags."""
-    return tuple(f"M{m}.p{s}" for m in range(1, MACHINES + 1) for s in range(1, SIGNALS + 1))
+def medians(rounds: Sequence[Seconds]) -> Seconds:
+    """Median of the rounds, process by process; one that a round has not got had nothing."""
+    names = {name: None for one in rounds for name in one}
+    return {name: round(statistics.median(one.get(name, 0.0) for one in rounds), 2) for name in names}
 
 
-def batch(now: int, number: int) -> Batch:
-    """ROWS readings of all tags in the order of time, as they arrive; each number later than the last."""
-    each = ROWS // TAGS
-    ts = now - 86_400_000_000 + (number * each + np.arange(each)) * 10_000_000
-    return Batch(
-        unit=UNIT,
-        source=f"http_push:{UNIT}",
-        mode="backfill",
-        tags=names(),
-        received_at=now,
-        tag_index=np.tile(np.arange(TAGS, dtype=np.int32), each),
-        ts=np.repeat(ts, TAGS),
-        value=np.random.default_rng(number).normal(size=ROWS),
-        quality=np.zeros(ROWS, np.int16),
+def show(found: dict[str, Any], console: Console) -> None:
+    """The table for people."""
+    machine = found["machine"]
+    table = Table(
+        title=f"接入 | ingest: {found['rows']:,} 行/轮 rows a pass, {found['tags']:,} 测点 tags, {found['rounds']} 轮 rounds",
+        caption=f"{machine['cores']} × {machine['cpu']}, PostgreSQL {machine['postgresql']} ({machine['layout']}), {machine['date']}",
     )
-
-
-def rows_of(b: Batch, tag_ids: npt.NDArray[np.int32]) -> Rows:
-    """The batch as the store takes it, sorted by key."""
-    none: Any = np.zeros(len(b), np.int32)
-    rows = Rows(tag_ids[b.tag_index], none, none, b.ts, b.value, b.quality, None)
-    return rows.in_key_order()
-
-
-def limit(conn: Connection, batches: list[Rows]) -> float:
-    """Rows/s of COPY alone."""
-    days = {day.date() for rows in batches for day in measurements.days_of(rows)}
-    DayPartitions(conn).ensure(conn, days)
-    encoded = [measurement_copy(rows) for rows in batches]
-    begun = time.perf_counter()
-    for data in encoded:
-        with conn.transaction(), conn.cursor() as cursor:
-            statement = "COPY measurement (tag_id, ts, value, quality) FROM STDIN (FORMAT binary)"
-            with cursor.copy(statement) as copy:
-                copy.write(data)
-    return len(batches) * ROWS / (time.perf_counter() - begun)
-
-
-def writer(storing: Storing, batches: list[Batch]) -> float:
-    """Rows/s of the writer."""
-    entries = [
-        Entry("backfill", "batch", UNIT, f"http_push:{UNIT}", 0, i, str(i), len(b), encode(b))
-        for i, b in enumerate(batches, 1)
-    ]
-    begun = time.perf_counter()
-    for entry in entries:
-        storing.store([entry], "bench")
-    return len(batches) * ROWS / (time.perf_counter() - begun)
+    for column in (
+        "路径 path",
+        "行/秒 rows/s",
+        "占极限 of the limit",
+        "20% 迟到 late: 行/秒 rows/s",
+        "慢 slower",
+    ):
+        table.add_column(column, justify="left" if column.startswith("路径") else "right")
+    table.add_column("丢失 lost", justify="right")
+    table.add_column("重复 doubled", justify="right")
+    for name in ("raw_copy", "raw_copy_2"):
+        if name in found:
+            size = found[name]["rows_per_transaction"]
+            label = f"{name} ({size:,} 行/事务 rows a transaction)"
+            table.add_row(label, f"{found[name]['rows_per_second']:,}", "1.00", "", "", "", "")
+    for name in PATHS:
+        if name not in found:
+            continue
+        one = found[name]
+        if "skipped" in one:
+            table.add_row(name, one["skipped"])
+            continue
+        late = found[f"{name}_late"]
+        table.add_row(
+            name, f"{one['rows_per_second']:,}", f"{one['ratio']:.2f}", f"{late['rows_per_second']:,}",
+            f"{late['slowdown']:.0%}", str(one["lost"] + late["lost"]),
+            str(one["doubled"] + late["doubled"]),
+        )  # fmt: skip
+    console.print(table)

@@ -1,0 +1,66 @@
+"""Processor seconds of every process of a run: on a machine that others use too they tell more than the clock does."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import psutil
+
+Seconds = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Seconds, user and system, that each process has had, by name; `busy`: all processors of the machine."""
+
+    by_name: Seconds
+    busy: float
+
+    def until(self, later: Sample) -> Seconds:
+        """What each had between two samples; `elsewhere`: what the rest of the machine had.
+
+        A process that `later` does not know any more is left out, one that is new counts from its start.
+        """
+        used = {name: seconds - self.by_name.get(name, 0.0) for name, seconds in later.by_name.items()}
+        used["elsewhere"] = max(0.0, later.busy - self.busy - sum(used.values()))
+        return {name: round(max(0.0, seconds), 2) for name, seconds in used.items()}
+
+
+def sample(pids: Mapping[str, int], *, own_backend: int) -> Sample:
+    """Look at these processes (name → process id) and their children, now.
+
+    Children are `<name>_children`. PostgreSQL's are `postgres_backends` (they serve connections; with
+    those that have ended) and `postgres`; `own_backend` serves the benchmark and is a name by itself.
+    """
+    found: defaultdict[str, float] = defaultdict(float)
+    for name, pid in pids.items():
+        try:
+            main = psutil.Process(pid)
+            children = main.children(recursive=True)
+            times = main.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        ended = times.children_user + times.children_system
+        found[name] += times.user + times.system
+        if name == "postgres":
+            found["postgres_backends"] += ended
+        elif children or ended:
+            found[f"{name}_children"] += ended
+        for child in children:
+            try:
+                seconds = sum(child.cpu_times()[:2])
+                found[_name_of(name, child, own_backend)] += seconds
+            except psutil.NoSuchProcess:
+                continue
+    total = psutil.cpu_times()
+    return Sample(dict(found), total.user + total.system + getattr(total, "softirq", 0.0))
+
+
+def _name_of(name: str, child: psutil.Process, own_backend: int) -> str:
+    if name != "postgres":
+        return f"{name}_children"
+    if child.pid == own_backend:
+        return "bench_backend"
+    return "postgres_backends" if "127.0.0.1" in " ".join(child.cmdline()) else "postgres"

@@ -1,0 +1,244 @@
+"""`qunce bench freshness`: how long from a reading's source time until anybody can query it.
+
+Many units send small batches all the time, each reading at the time it says, at half of the rate that
+the same way takes at most (measured first, in the same run). A reader on a connection of its own asks
+every few milliseconds which readings of one tag a unit are there. The limit is the same without a
+platform: COPY of one unit's batch, seen by the same reader.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import paths, progress
+from benchmarks.copying import rows_of, store
+from benchmarks.fleet import SIGNALS, Fleet
+from benchmarks.plan import DAY_US, Chunk, key, sorted_once
+from benchmarks.platform import Platform
+from benchmarks.senders import FORMS, Client, Sent
+from benchmarks.verdict import Verdict, compare, ledger, stored_between
+from store.database import Connection, connect
+from store.rows import measurement_copy
+
+UNITS, TAGS = 20, 20_000
+EVERY_S = 0.1
+POLL_S = 0.005
+_PATIENCE_S = 30.0
+_LIMIT_SAMPLES = 100
+
+
+class Reader:
+    """Sees the readings of some tags appear: asks for those later than the last it saw."""
+
+    def __init__(self, dsn: str, tags: Sequence[int], since: int) -> None:
+        self._conn = connect(dsn, application="reader", autocommit=True)
+        self._last = dict.fromkeys(tags, since)
+        self.delays_s: list[float] = []
+
+    def look(self) -> int:
+        """Ask once; keep how old each reading is that is there now and was not before. Returns how many."""
+        found = self._conn.execute(
+            "SELECT m.tag_id, (extract(epoch FROM m.ts) * 1000000)::bigint"
+            " FROM unnest(%s::integer[], %s::bigint[]) AS seen (tag_id, last), LATERAL ("
+            "  SELECT tag_id, ts FROM measurement m WHERE m.tag_id = seen.tag_id"
+            "  AND m.ts > to_timestamp(seen.last / 1e6) AND m.ts > to_timestamp(%s::float8)) m",
+            (list(self._last), list(self._last.values()), min(self._last.values()) / 1e6),
+        ).fetchall()
+        now = time.time()
+        for tag, ts in found:
+            if ts > self._last[tag]:
+                self.delays_s.append(now - ts / 1e6)
+        for tag, ts in found:
+            self._last[tag] = max(self._last[tag], ts)
+        return len(found)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._conn.close()
+
+
+def prepare_live(
+    port: int, keys: dict[str, str], fleet: Fleet, path: str, rate: float, seconds: float
+) -> Callable[[], tuple[Sent, list[Chunk]]]:
+    """Every unit sends a scan of some machines ten times a second, all at other moments; the first machine is always one."""
+    body, kind, _ = FORMS[path]
+    scans, every_s = pace(fleet, rate)
+    clients = [Client(port, keys[code], kind) for code in fleet.units]
+
+    def send(unit: int) -> list[Chunk]:
+        sent: list[Chunk] = []
+        begin = time.time() + every_s * unit / len(fleet.units)
+        turn = 0
+        while (due := begin + turn * every_s) < begin + seconds:
+            time.sleep(max(0.0, due - time.time()))
+            others = 1 + (turn * (scans - 1) + np.arange(scans - 1)) % max(1, fleet.machines - 1)
+            machine = np.r_[0, others].astype(np.int32)
+            # Read when it was due, however long the one before took to be acknowledged.
+            chunk = Chunk(unit, machine, np.full(scans, int(due * 1e6)))
+            clients[unit].post(body(fleet, chunk), f"fresh/{turn}")
+            sent.append(chunk)
+            turn += 1
+        clients[unit].close()
+        return sent
+
+    def work() -> tuple[Sent, list[Chunk]]:
+        with ThreadPoolExecutor(len(clients)) as pool:
+            sent = [chunk for chunks in pool.map(send, range(len(clients))) for chunk in chunks]
+        total = Sent()
+        for client in clients:
+            total.add(client.sent)
+        return total, sent
+
+    return work
+
+
+def pace(fleet: Fleet, rate: float) -> tuple[int, float]:
+    """Machines of a batch, and seconds between two batches of a unit: together `rate` readings a second."""
+    a_scan = SIGNALS * len(fleet.units)
+    scans = int(np.clip(round(rate * EVERY_S / a_scan), 1, fleet.machines))
+    return scans, scans * a_scan / rate
+
+
+def run(
+    *, rate: float | None = None, seconds: float = 30.0, rows: int = 1_000_000, tags: int = TAGS
+) -> dict[str, Any]:
+    """Measure; returns what `--json` prints. `rate` in readings a second, default half of the measured maximum."""
+    progress.say("starting a platform …")
+    with Platform(tags=tags, units=UNITS) as platform:
+        return on(platform, rate, seconds, rows)
+
+
+def on(platform: Platform, rate: float | None, seconds: float, rows: int) -> dict[str, Any]:
+    """Measure on a platform of which no role runs."""
+    platform.start("writer")
+    platform.start("api")
+    path = "http_arrow" if paths.supports_arrow(platform) else "http_json_columns"
+    most = None
+    if rate is None:
+        of = platform.next_pass(max(1, round(rows / platform.fleet.tags)))
+        with progress.step(f"the most that {path} takes …"):
+            most = paths.http(path)(platform, of).rows_per_second
+        platform.forget(of)
+        progress.say(f"  {path} takes at most {most:,.0f} rows/s")
+    wanted = rate if rate is not None else (most or 0.0) / 2
+    scans, _ = pace(platform.fleet, wanted)
+    limit = bare(platform, scans)
+    progress.say(f"  limit: bare COPY visible after p50 {limit['p50_seconds'] * 1000:.1f} ms")
+    with progress.step(f"{wanted:,.0f} rows/s for {seconds:.0f} s …"):
+        delays, sent, verdict, took = live(platform, path, wanted, seconds)
+    return {
+        "benchmark": "freshness",
+        "machine": platform.facts(),
+        "path": path,
+        "units": len(platform.fleet.units),
+        "tags": platform.fleet.tags,
+        "rows_per_batch": scans * SIGNALS,
+        "rate": round(wanted),
+        "rate_sent": round(verdict.expected / took),
+        "max_rate": None if most is None else round(most),
+        "seconds": round(took, 1),
+        **quantiles(delays),
+        "n": len(delays),
+        "limit": limit,
+        "sent": asdict(sent),
+        "acknowledged": verdict.expected,
+        **asdict(verdict),
+    }
+
+
+def bare(platform: Platform, scans: int) -> dict[str, float]:
+    """COPY of one batch and nothing else, seen by the same reader; the first tag of the first unit is watched."""
+    platform.open_today()
+    fleet = platform.fleet
+    reader = Reader(platform.dsn, [int(fleet.tag_ids[0, 0])], time.time_ns() // 1000)
+    for _ in range(_LIMIT_SAMPLES):
+        ts = np.full(scans, time.time_ns() // 1000)
+        rows = rows_of(fleet, [Chunk(0, np.arange(scans, dtype=np.int32), ts)])
+        store(platform.conn, measurement_copy(rows))
+        while not reader.look():
+            pass
+    reader.close()
+    return {**quantiles(reader.delays_s), "n": len(reader.delays_s)}
+
+
+def live(
+    platform: Platform, path: str, rate: float, seconds: float
+) -> tuple[list[float], Sent, Verdict, float]:
+    """Send and read at the same time; delays of the watched readings (s), what was sent, whether all is there."""
+    fleet = platform.fleet
+    given = (platform.api_port, platform.keys, fleet, path, rate, seconds)
+    before = ledger(platform.conn)
+    with platform.crew.prepared(prepare_live, [given]) as workers:
+        began = workers.begin()
+        reader = Reader(platform.dsn, fleet.tag_ids[:, 0].tolist(), int(began * 1e6))
+        while not workers.finished():
+            reader.look()
+            platform.check_alive()
+            time.sleep(POLL_S)
+        done = workers.done()[0]
+    sent, chunks = done.result
+    expected = keys_of(fleet, chunks, int(began * 1e6) // DAY_US)
+    patience = time.time() + _PATIENCE_S
+    while ledger(platform.conn).since(before).stored < len(expected) and time.time() < patience:
+        reader.look()
+        time.sleep(POLL_S)
+    reader.look()
+    reader.close()
+    verdict = judged(platform.conn, expected, int(began * 1e6))
+    return reader.delays_s, sent, verdict, done.ended - done.began
+
+
+def keys_of(fleet: Fleet, chunks: Sequence[Chunk], day: int) -> npt.NDArray[np.int64]:
+    """Keys of everything in these chunks, ascending."""
+    signals = np.arange(SIGNALS)
+    found = [
+        key(
+            fleet.tag_ids[c.unit][(c.machine[:, None] * SIGNALS + signals).ravel()],
+            np.repeat(c.ts, SIGNALS),
+            day,
+        )
+        for c in chunks
+    ]
+    return sorted_once(np.concatenate(found))
+
+
+def judged(conn: Connection, expected: npt.NDArray[np.int64], begin: int) -> Verdict:
+    """What the table has from `begin` (µs) on, against what was sent."""
+    day = begin // DAY_US
+    return compare(expected, stored_between(conn, begin, (day + 1) * DAY_US + DAY_US // 2), day)
+
+
+def quantiles(delays_s: Sequence[float]) -> dict[str, float]:
+    """p50, p95, p99 and the longest, in seconds."""
+    p50, p95, p99, longest = (
+        np.quantile(delays_s, [0.5, 0.95, 0.99, 1.0]).tolist() if delays_s else [float("nan")] * 4
+    )
+    return {
+        "p50_seconds": round(p50, 4),
+        "p95_seconds": round(p95, 4),
+        "p99_seconds": round(p99, 4),
+        "max_seconds": round(longest, 4),
+    }
+
+
+def show(found: dict[str, Any], console: Console) -> None:
+    """The table for people."""
+    table = Table(
+        title=f"时效 | freshness: {found['rate']:,} 行/秒 rows/s, {found['path']}, {found['seconds']:.0f} s",
+        caption=f"丢失 lost {found['lost']}, 重复 doubled {found['doubled']} / {found['acknowledged']:,}",
+    )
+    for column in ("源时间→可查 source time → queryable", "p50 s", "p95 s", "p99 s", "max s", "n"):
+        table.add_column(column, justify="right" if column.endswith((" s", "n")) else "left")
+    for name, one in (("群策 qunce", found), ("极限 limit: COPY", found["limit"])):
+        figures = [f"{one[f'{q}_seconds']:.3f}" for q in ("p50", "p95", "p99", "max")]
+        table.add_row(name, *figures, str(one["n"]))
+    console.print(table)
