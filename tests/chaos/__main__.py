@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.chaos.faults import netem_works
 from tests.chaos.ground import Ground, new_root
-from tests.chaos.rounds import Run, play
+from tests.chaos.rounds import Run, look_back, play
 
 _INSIDE = "QUNCE_CHAOS_INSIDE"
 
@@ -38,6 +38,7 @@ def main() -> int:
         flush=True,
     )
     reports: list[dict[str, Any]] = []
+    back: dict[str, Any] | None = None
     try:
         with ground.laid():
             run = Run(ground, options.seed, netem, options.load, options.long)
@@ -48,14 +49,18 @@ def main() -> int:
                 _tell(report, options)
                 if not report["passed"] and options.stop:
                     break
+            back = look_back(run)
     finally:
         if options.report is not None:
-            options.report.write_text(json.dumps(reports, indent=1, ensure_ascii=False) + "\n", "utf-8")
+            options.report.write_text(
+                json.dumps({"rounds": reports, "all_again": back}, indent=1, ensure_ascii=False) + "\n",
+                "utf-8",
+            )
         if reports and all(report["passed"] for report in reports) and not options.keep:
             shutil.rmtree(root, ignore_errors=True)
         else:
             _keep_logs(root, whole=options.keep)
-    return _verdict(reports, options.rounds)
+    return _verdict(reports, back, options.rounds)
 
 
 def _options() -> argparse.Namespace:
@@ -106,6 +111,9 @@ def _tell(report: dict[str, Any], options: argparse.Namespace) -> None:
     )
     for line in report["wrong"]:
         print(f"      {line}", flush=True)
+    for name in ("wrong_values", "unsent", "stale_latest"):
+        if report[name]:
+            print(f"      {name}={report[name]}", flush=True)
     if report["lost_examples"]:
         print(f"      lost, e.g. {'; '.join(report['lost_examples'])}", flush=True)
 
@@ -118,17 +126,22 @@ def _keep_logs(root: Path, *, whole: bool) -> None:
     print(f"logs: {root}/data/logs", flush=True)
 
 
-def _verdict(reports: list[dict[str, Any]], wanted: int) -> int:
-    sums = {
-        name: sum(report.get(name, 0) for report in reports) for name in ("acknowledged", "lost", "doubled")
-    }
+def _verdict(reports: list[dict[str, Any]], back: dict[str, Any] | None, wanted: int) -> int:
+    acknowledged = sum(report["acknowledged"] for report in reports)
+    # What a round found lost may have come later; what it found stored must not have gone.
+    lost, doubled = (
+        max(sum(report[name] for report in reports), back[name] if back else 0)
+        for name in ("lost", "doubled")
+    )
     failed = [report["round"] for report in reports if not report["passed"]]
+    if back is not None and not back["passed"]:
+        failed.append(f"all rounds again: {json.dumps(back)}")
     print(
-        f"rounds={len(reports)} acknowledged={sums['acknowledged']} lost={sums['lost']} doubled={sums['doubled']}"
+        f"rounds={len(reports)} acknowledged={acknowledged} lost={lost} doubled={doubled}"
         + (f" failed={failed}" if failed else ""),
         flush=True,
     )
-    return 0 if len(reports) == wanted and not failed else 1
+    return 0 if len(reports) == wanted and back is not None and not failed else 1
 
 
 if __name__ == "__main__":

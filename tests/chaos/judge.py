@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -115,10 +116,14 @@ def read_stored(conn: Connection, numbers: Ints, windows: list[tuple[int, int]])
     return distinct, wrong, len(keys) - len(distinct)
 
 
-def compare(ground: Ground, sent: Sent, windows: list[tuple[int, int]]) -> Verdict:
-    """Row by row, within the windows [begin, end) in µs. Raises psycopg.Error when the database is away."""
+def compare(ground: Ground, sent_so_far: Callable[[], Sent], windows: list[tuple[int, int]]) -> Verdict:
+    """Row by row, within the windows [begin, end) in µs. Raises psycopg.Error when the database is away.
+
+    What was sent is looked up after what is stored: every row is recorded before it is handed over.
+    """
     with connect(ground.postgres.dsn, application="judge") as conn:
         stored, wrong, twice = read_stored(conn, tag_numbers(conn), windows)
+    sent = sent_so_far()
     missing = np.setdiff1d(sent.acknowledged, stored, assume_unique=True)
     tags, times = split_keys(missing[:5])
     return Verdict(

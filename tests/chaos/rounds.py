@@ -17,7 +17,7 @@ from tests.chaos.faults import WINDOW_S, Faults, plan_round
 from tests.chaos.ground import ROLES, Ground
 from tests.chaos.judge import Verdict, ask_qunce, audit, compare, tag_numbers
 from tests.chaos.plant import ACKNOWLEDGED, read_record
-from tests.chaos.readings import HTTP_UNITS, MQTT_UNITS, Record, is_text, split_keys
+from tests.chaos.readings import HTTP_UNITS, MQTT_UNITS, Record, Sent, is_text, split_keys
 from tests.chaos.senders import Clock, HttpSender, MqttSender, Sender
 
 RECOVERY_S = 90.0
@@ -38,7 +38,8 @@ class Run:
     long_outages: bool
     handed_over: dict[str, int] = field(default_factory=dict)
     plant_read: int = 0
-    windows: list[tuple[int, int]] = field(default_factory=list)
+    past: list[tuple[Sent, list[tuple[int, int]]]] = field(default_factory=list)
+    """What each round sent, and the windows of time it lies in."""
 
 
 def play(run: Run, number: int, *, ask: bool) -> dict[str, Any]:
@@ -60,13 +61,22 @@ def play(run: Run, number: int, *, ask: bool) -> dict[str, Any]:
         _ticking(ground, faults.over, 200)
         _ticking(ground, lambda: time.monotonic() - faults.begun > WINDOW_S, WINDOW_S)
         healed = time.monotonic()
-        recovered = _ticking(ground, _Recovered(ground, record, healed), RECOVERY_S)
+        recovery = _Recovered(ground, record, healed)
+        recovered = _ticking(ground, recovery, RECOVERY_S)
         recovery_s = round(time.monotonic() - healed, 2)
         _ticking(ground, lambda: False, 1.0)
+        flushing = time.monotonic()
         flushed = _flush(ground, senders)
-        _read_plant(run, record, begin_us)
+        flush_s = round(time.monotonic() - flushing, 2)
         windows = [(begin_us, time.time_ns() // 1000 + 1), (past, past + 10 * _MINUTE_US)]
-        verdict, books, stored_s = _judge(run, record, windows)
+
+        def sent() -> Sent:
+            _read_plant(run, record, begin_us)
+            return record.all()
+
+        run.handed_over["http_push"] = run.handed_over.get("http_push", 0) + record.rows_handed_over()
+        verdict, books, stored_s = _judge(run, sent, windows)
+        run.past.append((sent(), windows))
     finally:
         if faults is not None:
             faults.heal()
@@ -77,7 +87,6 @@ def play(run: Run, number: int, *, ask: bool) -> dict[str, Any]:
         wrong.append(f"senders still waited for acknowledgements after {FLUSH_S:.0f} s")
     if ask and not wrong:
         wrong += _asked(ground)
-    run.windows += windows
     return {
         "round": number,
         "seed": run.seed,
@@ -89,6 +98,8 @@ def play(run: Run, number: int, *, ask: bool) -> dict[str, Any]:
         "drains_s": faults.drains,
         "longest_outage_s": record.outages(),
         "recovery_s": recovery_s,
+        "recovery_steps_s": recovery.steps,
+        "flush_s": flush_s,
         "stored_after_s": stored_s,
         "took_s": round(time.monotonic() - begun, 1),
         "wrong": wrong,
@@ -145,10 +156,18 @@ class _Recovered:
         self._since = since
         self._probe: tuple[int, int] | None = None
         self._asked = 0.0
+        self.steps: dict[str, float] = {}
+        """When all parts were well, and when a reading was acknowledged, for the first time after the faults."""
+
+    def _step(self, name: str) -> None:
+        self.steps.setdefault(name, round(time.monotonic() - self._since, 2))
 
     def __call__(self) -> bool:
+        if self._record.newest()[0] > self._since:
+            self._step("acknowledged")
         if not self._ground.well() or time.monotonic() - self._asked < 0.25:
             return False
+        self._step("well")
         self._asked = time.monotonic()
         if self._probe is None:
             at, keys = self._record.newest()
@@ -187,33 +206,47 @@ def _read_plant(run: Run, record: Record, begin_us: int) -> None:
     record.add(new["tag"], new["ts"], new["kind"] == ACKNOWLEDGED)
 
 
-def _judge(run: Run, record: Record, windows: list[tuple[int, int]]) -> tuple[Verdict, dict[str, int], float]:
-    """Compare until everything acknowledged is there, or time is up; then audit the books."""
+def _judge(
+    run: Run, sent: Callable[[], Sent], windows: list[tuple[int, int]]
+) -> tuple[Verdict, dict[str, int], float]:
+    """Compare until everything acknowledged is there and the books stand still, or time is up.
+
+    What was sent and never acknowledged may be on its way for a while.
+    """
     ground = run.ground
     begun = time.monotonic()
-    run.handed_over["http_push"] = run.handed_over.get("http_push", 0) + record.rows_handed_over()
-    sent = record.all()
+    stored_s: float | None = None
     verdict: Verdict | None = None
+    books: dict[str, int] = {}
     while True:
-        ground.tick()
         with suppress(psycopg.Error):
             verdict = compare(ground, sent, windows)
             if not verdict.lost:
-                break
+                stored_s = stored_s or round(time.monotonic() - begun, 2)
+                before, books = books, audit(ground, verdict, run.handed_over)
+                if books == before:
+                    return verdict, books, stored_s
         if time.monotonic() - begun > STORED_WITHIN_S:
             break
-        time.sleep(0.5)
-    stored_s = round(time.monotonic() - begun, 2)
+        _ticking(ground, lambda: False, 0.7)
     if verdict is None:
         raise RuntimeError("the database did not answer the judge")
-    # What was sent and never acknowledged may still be on its way: the books are held still first.
-    before: dict[str, int] = {}
-    while True:
-        books = audit(ground, again := compare(ground, sent, windows), run.handed_over)
-        if books == before or time.monotonic() - begun > STORED_WITHIN_S:
-            return again, books, stored_s
-        before = books
-        _ticking(ground, lambda: False, 0.7)
+    return verdict, books or audit(ground, verdict, run.handed_over), STORED_WITHIN_S
+
+
+def look_back(run: Run) -> dict[str, Any]:
+    """All rounds compared once more, at the end: nothing may have been lost or altered since."""
+    verdicts = [compare(run.ground, lambda sent=sent: sent, windows) for sent, windows in run.past]
+    return {
+        "round": "all",
+        "passed": all(verdict.clean for verdict in verdicts),
+        "acknowledged": sum(verdict.acknowledged for verdict in verdicts),
+        "stored": sum(verdict.stored for verdict in verdicts),
+        "lost": sum(verdict.lost for verdict in verdicts),
+        "doubled": sum(verdict.doubled for verdict in verdicts),
+        "wrong_values": sum(verdict.wrong_values for verdict in verdicts),
+        "unsent": sum(verdict.unsent for verdict in verdicts),
+    }
 
 
 def _asked(ground: Ground) -> list[str]:
