@@ -28,6 +28,7 @@ from qunce.process import ChildFailed, User, log_end, spawn, stop, write_private
 BACKOFF_S = (0.5, 15.0)
 HEALTHY_S = 30.0  # a child that lived this long starts its back-off anew
 STUCK_EVERY_S = 2.0
+STUCK_LOOKS = 3
 LOG_BYTES = 8 * 2**20  # a child's log is kept twice at most: the current file and the one before
 
 State = Literal["waiting", "starting", "ok", "restarting", "stopping", "stopped", "done"]
@@ -74,6 +75,7 @@ class Child:
     failures: int = 0
     again_at: float = 0.0
     looked_at: float = 0.0
+    stuck_looks: int = 0
     told_to_end: float | None = None
 
     def enter(self, state: State) -> None:
@@ -193,7 +195,8 @@ class Supervisor:
         if child.part.stuck is None or now - child.looked_at < STUCK_EVERY_S:
             return
         child.looked_at = now
-        if child.part.stuck(process.pid, child.log):
+        child.stuck_looks = child.stuck_looks + 1 if child.part.stuck(process.pid, child.log) else 0
+        if child.stuck_looks >= STUCK_LOOKS:  # more than a moment without an answer
             _log.warning("child is stuck and will be started anew", child=child.part.name, log=str(child.log))
             child.told_to_end = now
             process.send_signal(child.part.stop_signal)
@@ -214,6 +217,7 @@ class Supervisor:
         child.enter("starting")
         child.started = time.monotonic()
         child.told_to_end = None
+        child.stuck_looks = 0
         try:
             if part.before:
                 part.before()

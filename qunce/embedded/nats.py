@@ -139,11 +139,15 @@ class Nats:
         return False
 
     def stuck(self, pid: int, log: Path) -> bool:
-        """Whether the running server still refuses to write although its disk has room again.
+        """Whether the running server will not work again by itself, which happens after its disk was full.
 
-        A stream that met a full disk refuses everything until the server is started anew: it says so in
-        its log, line by line, with its pid in front.
+        Either a stream goes on refusing everything although there is room again: the server says so in its
+        log, line by line, with its pid in front. Or JetStream answers nobody any more: the server takes
+        connections, and a session that could not be stored holds its locks for ever.
         """
+        return self._refuses_for_ever(pid, log) or not self._answers()
+
+    def _refuses_for_ever(self, pid: int, log: Path) -> bool:
         try:
             with log.open("rb") as file:
                 file.seek(max(0, log.stat().st_size - _LOG_READ_BYTES))
@@ -156,6 +160,19 @@ class Nats:
             line.startswith(mine) and b"failed to store a msg" in line and b"no space left" in line
             for line in lines
         )
+
+    def _answers(self) -> bool:
+        """Whether JetStream names its streams within two seconds."""
+        login = json.dumps({"user": PLATFORM_USER, "pass": self.password, "verbose": False})
+        question = f"CONNECT {login}\r\nSUB _INBOX.alive 1\r\nPUB $JS.API.STREAM.NAMES _INBOX.alive 0\r\n\r\n"
+        with (
+            suppress(OSError),
+            socket.create_connection(("127.0.0.1", self.port), timeout=2) as client,
+        ):
+            client.settimeout(2)
+            client.sendall(question.encode())
+            return any(line.startswith(b"MSG ") for line in client.makefile("rb"))
+        return False
 
     def start(self, log: Path) -> subprocess.Popen[bytes]:
         """Prepare, run and wait until usable; for whoever needs no supervisor. Output is appended to `log`."""

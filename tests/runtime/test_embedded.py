@@ -225,14 +225,22 @@ def test_nats_keeps_its_streams_across_a_crash(tmp_path: Path) -> None:
 
 
 def test_a_log_that_met_a_full_disk_is_known_as_stuck(tmp_path: Path):
-    nats = Nats(tmp_path / "nats", 1, 2)
-    nats.prepare()
+    nats = Nats(tmp_path / "nats", free_port(), free_port())
     log = tmp_path / "log"
-    assert not nats.stuck(7, log)
-    refusal = (
-        "2026/11/25 19:00:07 [ERR] JetStream failed to store a msg on stream 'Q': no space left on device\n"
-    )
-    log.write_text(f"[6] {refusal}[7] 2026/11/25 19:00:08 [INF] Server is ready\n")
-    assert not nats.stuck(7, log)  # that was the one before
-    log.write_text(log.read_text() + f"[7] {refusal}")
-    assert nats.stuck(7, log)
+    child = nats.start(tmp_path / "real-log")
+    try:
+        assert not nats.stuck(7, log)
+        refusal = "2026/11/25 19:00:07 [ERR] JetStream failed to store a msg on stream 'Q': no space left on device\n"
+        log.write_text(f"[6] {refusal}[7] 2026/11/25 19:00:08 [INF] Server is ready\n")
+        assert not nats.stuck(7, log)  # that was the one before
+        log.write_text(log.read_text() + f"[7] {refusal}")
+        assert nats.stuck(7, log)
+        log.unlink()
+        child.send_signal(signal.SIGSTOP)  # it takes connections and answers nobody
+        try:
+            assert nats.stuck(7, log)
+        finally:
+            child.send_signal(signal.SIGCONT)
+        assert not nats.stuck(7, log)
+    finally:
+        stop(child)
