@@ -28,22 +28,33 @@ class Sample:
         return {name: round(max(0.0, seconds), 2) for name, seconds in used.items()}
 
 
+OWN = ("bench", "bench_backend", "elsewhere")
+"""What the path that is measured does not cost: the benchmark's looking on, and others."""
+
+
+def us_per_row(used: Seconds, rows: int) -> float:
+    """Processor microseconds that a reading cost, in all processes that took part."""
+    return round(sum(seconds for name, seconds in used.items() if name not in OWN) / rows * 1e6, 2)
+
+
 def sample(pids: Mapping[str, int], *, own_backend: int) -> Sample:
     """Look at these processes (name → process id) and their children, now.
 
-    Children are `<name>_children`. PostgreSQL's are `postgres_backends` (they serve connections; with
+    Of the benchmark itself (`bench`), whose children are all the others, only what it does itself. Children are `<name>_children`. PostgreSQL's are `postgres_backends` (they serve connections; with
     those that have ended) and `postgres`; `own_backend` serves the benchmark and is a name by itself.
     """
     found: defaultdict[str, float] = defaultdict(float)
     for name, pid in pids.items():
         try:
             main = psutil.Process(pid)
-            children = main.children(recursive=True)
             times = main.cpu_times()
+            found[name] += times.user + times.system
+            if name == "bench":
+                continue
+            children = main.children(recursive=True)
         except psutil.NoSuchProcess:
             continue
         ended = times.children_user + times.children_system
-        found[name] += times.user + times.system
         if name == "postgres":
             found["postgres_backends"] += ended
         elif children or ended:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import paths, progress
-from benchmarks.cpu import Seconds
+from benchmarks.cpu import Seconds, us_per_row
 from benchmarks.limit import Limit, raw_copy
 from benchmarks.paths import Path, Run
 from benchmarks.platform import Platform
@@ -179,12 +179,14 @@ def result(bench: Bench, platform: Platform, rows: int, rounds: int) -> dict[str
     }
     for connections, limits in sorted(bench.limits.items()):
         rates = [limit.rows_per_second for limit in limits]
+        used = medians([limit.cpu_seconds for limit in limits])
         found["raw_copy" if connections == 1 else f"raw_copy_{connections}"] = {
             "rows_per_second": round(statistics.median(rates)),
             "connections": connections,
             "rows_per_transaction": bench.rows_a_transaction,
             "tried": {str(size): round(rate) for size, rate in bench.tried.items()},
-            "cpu_seconds": medians([limit.cpu_seconds for limit in limits]),
+            "cpu_seconds": used,
+            "cpu_us_per_row": us_per_row(used, rows),
             "rounds": [round(rate) for rate in rates],
         }
     for name, measured in bench.found.items():
@@ -212,6 +214,7 @@ def _figures(name: str, measured: Measured, others: dict[str, Measured]) -> dict
             3,
         )
     figures["cpu_seconds"] = medians([run.cpu_seconds for run in measured.runs])
+    figures["cpu_us_per_row"] = us_per_row(figures["cpu_seconds"], measured.runs[0].rows)
     verdicts = [run.verdict for run in measured.runs]
     figures |= {
         "acknowledged": sum(run.rows for run in measured.runs),
@@ -255,6 +258,7 @@ def show(found: dict[str, Any], console: Console) -> None:
         "占极限 of the limit",
         "20% 迟到 late: 行/秒 rows/s",
         "慢 slower",
+        "CPU µs/行 row",
     ):
         table.add_column(column, justify="left" if column.startswith("路径") else "right")
     table.add_column("丢失 lost", justify="right")
@@ -263,7 +267,16 @@ def show(found: dict[str, Any], console: Console) -> None:
         if name in found:
             size = found[name]["rows_per_transaction"]
             label = f"{name} ({size:,} 行/事务 rows a transaction)"
-            table.add_row(label, f"{found[name]['rows_per_second']:,}", "1.00", "", "", "", "")
+            table.add_row(
+                label,
+                f"{found[name]['rows_per_second']:,}",
+                "1.00",
+                "",
+                "",
+                f"{found[name]['cpu_us_per_row']:.1f}",
+                "",
+                "",
+            )
     for name in PATHS:
         if name not in found:
             continue
@@ -274,7 +287,7 @@ def show(found: dict[str, Any], console: Console) -> None:
         late = found[f"{name}_late"]
         table.add_row(
             name, f"{one['rows_per_second']:,}", f"{one['ratio']:.2f}", f"{late['rows_per_second']:,}",
-            f"{late['slowdown']:.0%}", str(one["lost"] + late["lost"]),
+            f"{late['slowdown']:.0%}", f"{one['cpu_us_per_row']:.1f}", str(one["lost"] + late["lost"]),
             str(one["doubled"] + late["doubled"]),
         )  # fmt: skip
     console.print(table)

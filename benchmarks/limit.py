@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from benchmarks.copying import rows_of, store
@@ -35,21 +35,29 @@ def raw_copy(platform: Platform, of: Pass, *, connections: int, rows_a_transacti
     return Limit(sum(d.result for d in done) / seconds, used)
 
 
-def prepare(
-    dsn: str, fleet: Fleet, of: Pass, units: Sequence[int], rows_a_transaction: int
-) -> Callable[[], int]:
-    """Encode all that these units send; the work is to store it, and gives the number of rows."""
+class Copying:
+    """One connection's work: everything encoded, stored group by group. Connected until it is closed."""
+
+    def __init__(self, dsn: str, encoded: Sequence[bytearray], rows: int) -> None:
+        self._encoded, self._rows = encoded, rows
+        self._conn = connect(dsn, application="limit", autocommit=True)
+
+    def __call__(self) -> int:
+        """Store all; returns the number of rows."""
+        for data in self._encoded:
+            store(self._conn, data)
+        return self._rows
+
+    def close(self) -> None:
+        """Close the connection; its server process, whose time is looked at, ends with it."""
+        self._conn.close()
+
+
+def prepare(dsn: str, fleet: Fleet, of: Pass, units: Sequence[int], rows_a_transaction: int) -> Copying:
+    """Encode all that these units send."""
     mine = [chunk for chunk in chunks(fleet, of) if chunk.unit in units]
     encoded = [measurement_copy(rows_of(fleet, group)) for group in groups(mine, rows_a_transaction)]
-    conn = connect(dsn, application="limit", autocommit=True)
-
-    def work() -> int:
-        for data in encoded:
-            store(conn, data)
-        conn.close()
-        return sum(chunk.rows for chunk in mine)
-
-    return work
+    return Copying(dsn, encoded, sum(chunk.rows for chunk in mine))
 
 
 def groups(of: Sequence[Chunk], rows: int) -> list[list[Chunk]]:

@@ -114,7 +114,8 @@ class Crew:
     ) -> Iterator[Prepared]:
         """One worker for each list of arguments of `prepare`, a module's function that returns the work.
 
-        What `prepare` does is not timed. Raises WorkerFailed. A failed worker is not used again.
+        What `prepare` does is not timed. Work that has a `close` is closed when the block is left, which
+        must not be before it is `done`. Raises WorkerFailed. A failed worker is not used again.
         """
         mine = [self._workers.pop() if self._workers else Worker() for _ in arguments]
         try:
@@ -129,6 +130,8 @@ class Crew:
             for worker in mine:
                 worker.close()
             raise
+        for worker in mine:
+            worker.send(None)
         self._workers += mine
 
 
@@ -142,6 +145,9 @@ def _serve(pipe: Connection) -> None:
             began = time.time()
             result = work()
             pipe.send((False, Done(began, time.time(), result)))
+            pipe.recv()
+            if (close := getattr(work, "close", None)) is not None:
+                close()
             del work
         except (EOFError, KeyboardInterrupt):
             return  # whoever started us has gone, or is about to end us
