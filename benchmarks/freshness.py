@@ -119,8 +119,7 @@ def run(
 
 def on(platform: Platform, rate: float | None, seconds: float, rows: int) -> dict[str, Any]:
     """Measure on a platform of which no role runs."""
-    platform.start("writer")
-    platform.start("api")
+    platform.start("writer", "api")
     path = "http_arrow" if paths.supports_arrow(platform) else "http_json_columns"
     most = None
     if rate is None:

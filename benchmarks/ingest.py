@@ -150,16 +150,14 @@ def on(platform: Platform, rows: int, rounds: int, names: Sequence[str]) -> dict
         progress.say(f"round {number + 1} of {rounds}")
         bench.measure(from_log)
         if over_http:
-            platform.start("writer")
-            platform.start("api")
+            platform.start("writer", "api")
             if not paths.supports_arrow(platform):
                 bench.skipped["http_arrow"] = "the interface does not take Arrow"
             bench.warm_up([name for name in over_http if name not in bench.skipped])
             bench.measure([name for name in over_http if name not in bench.skipped])
             platform.stop("api")
         if over_mqtt:
-            platform.start("writer")
-            platform.start("connectors")
+            platform.start("writer", "connectors")
             bench.warm_up(over_mqtt)
             bench.measure(over_mqtt)
             platform.stop("connectors")

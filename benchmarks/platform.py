@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -120,14 +121,15 @@ class Platform:
         with (self.root / f"{name}.log").open("ab") as output:
             self._roles[name] = spawn(command, output=output, env=env)
 
-    def start(self, role: str) -> None:
-        """Start a role, unless it runs, and wait until it says that it is well."""
-        if role in self._roles:
-            return
+    def start(self, *roles: str) -> None:
+        """Start those of these roles that do not run, and wait until each says that it is well."""
         since = datetime.now(UTC)
-        self.launch(role, role)
-        ready = self._api_answers if role == "api" else lambda: self._is_well(role, since)
-        wait_ready(self._roles[role], ready, timeout_s=READY_WITHIN_S, log=self.root / f"{role}.log")
+        begun = [role for role in roles if role not in self._roles]
+        for role in begun:
+            self.launch(role, role)
+        for role in begun:
+            ready = self._api_answers if role == "api" else partial(self._is_well, role, since)
+            wait_ready(self._roles[role], ready, timeout_s=READY_WITHIN_S, log=self.root / f"{role}.log")
 
     def stop(self, *names: str) -> None:
         """Ask roles to end, all at once, and wait for them."""

@@ -129,8 +129,7 @@ def on(
     platform: Platform, minutes: float, overload: bool, rate: float | None, samples: Path
 ) -> dict[str, Any]:
     """Drive a platform of which no role runs."""
-    for role in ("writer", "api", "connectors"):
-        platform.start(role)
+    platform.start("writer", "api", "connectors")
     path = "http_arrow" if paths.supports_arrow(platform) else "http_json_columns"
     if not overload and rate is None:
         of = platform.next_pass(max(1, 1_000_000 // platform.fleet.tags))
