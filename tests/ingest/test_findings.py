@@ -17,8 +17,8 @@ def tags(*, frozen_s: float = np.nan, rate_per_s: float = np.nan) -> UnitTags:
     nan = np.array([np.nan])
     text = np.array(["p"], object)
     return UnitTags(
-        1, Names.of(["M1.p"]), one, one, np.array([2], np.int8), nan, nan, text, text, np.array([frozen_s]),
-        np.array([rate_per_s]), np.array([NEVER]), nan.copy(), np.array([NEVER]),
+        1, Names.of(["M1.p"]), one, one, np.array([2], np.int8), nan, nan, text, text, np.array([frozen_s], np.float32),
+        np.array([rate_per_s], np.float32), np.array([NEVER]), nan.copy(), np.array([NEVER]),
     )  # fmt: skip
 
 
