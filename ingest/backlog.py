@@ -17,7 +17,8 @@ EXPRESS_BYTES = 512 * 2**10
 MOST_WAITING = 1_000_000
 """Messages the backlog knows of at most; about 200 bytes each, and the rest waits unread in the log."""
 
-_ROWS: dict[Hand, int] = {"express": 100_000, "bulk": 400_000}
+MOST_ROWS: dict[Hand, int] = {"express": 100_000, "bulk": 400_000}
+"""Rows of one group at most."""
 _BYTES: dict[Hand, int] = {"express": 4 * 2**20, "bulk": 12 * 2**20}
 # While a unit sends live, its own back-fill and backlog are taken in pieces that hold it up for a moment only.
 _ROWS_BESIDE_LIVE = 100_000
@@ -78,16 +79,16 @@ class Backlog:
         """Whether nothing more should be read from the index for now."""
         return self.messages >= MOST_WAITING
 
-    def take(self, hand: Hand) -> list[Waiting]:
+    def take(self, hand: Hand, rows: int | None = None) -> list[Waiting]:
         """The messages that this hand should store next, oldest first of each unit; empty when there are none.
 
-        They count as taken until they are `done`.
+        `rows`: about so many, no more than MOST_ROWS. They count as taken until they are `done`.
         """
         mine = [unit for unit in self._units.values() if self._is_for(unit, hand)]
         if not mine:
             return []
         beside_live = hand == "bulk" and any(u.waiting["live"] and u.waiting["backfill"] for u in mine)
-        rows_left = _ROWS_BESIDE_LIVE if beside_live else _ROWS[hand]
+        rows_left = min(_ROWS_BESIDE_LIVE if beside_live else MOST_ROWS[hand], rows or MOST_ROWS[hand])
         bytes_left = _BYTES[hand]
         turn = max(rows_left // len(mine), _LEAST_TURN)
         found: list[Waiting] = []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -141,6 +143,13 @@ class Storing:
         self._known.forget(codes)
         if self._session is not None and self._session.lost:
             self.close()
+
+    def abandon(self) -> None:
+        """Cut the connections: whoever waits for the database gets an error at once. From any thread."""
+        if (session := self._session) is not None:
+            for conn in (session.rows, session.other):
+                with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(conn.fileno())) as line:
+                    line.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connections."""

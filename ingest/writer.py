@@ -8,6 +8,8 @@ while it commits the one before.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import itertools
 import random
 import time
@@ -20,7 +22,7 @@ from typing import Any, ParamSpec, TypeVar, get_args
 import psycopg
 import structlog
 
-from ingest.backlog import Backlog, Hand
+from ingest.backlog import MOST_ROWS, Backlog, Hand
 from ingest.log import LANES, Entry, Index, Log, LogUnavailable, Waiting, all_partitions
 from ingest.preparing import Prepared
 from ingest.storing import Storing
@@ -41,7 +43,10 @@ _FORGET_EVERY_S = 5.0
 _MAINTAIN_EVERY_S = 600.0
 _REPORT_EVERY_S = 0.5
 _BACKOFF_S = (0.5, 15.0)
+_DRAIN_S = 4.0
 _FETCH_MESSAGES = 256
+_FIRST_ROWS, _LEAST_ROWS = 100_000, 25_000
+_SHORT_S, _LONG_S = 1.2, 2.0
 _PENDING_TOLD = 200
 
 log_ = structlog.get_logger("ingest.writer")
@@ -82,11 +87,24 @@ class _Hand:
     def __init__(self, name: Hand, storing: Storing) -> None:
         self.name = name
         self.storing = storing
+        self.rows = _FIRST_ROWS
+        """Rows to take for one group: as many as the database stores in about a second."""
         self._threads = ThreadPoolExecutor(2, thread_name_prefix=f"writer-{name}")
 
     def start(self, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> asyncio.Future[T]:
         """Do something in a thread."""
         return asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *given, **named))
+
+    def commit(self, prepared: Prepared, stream: str) -> int:
+        """Store a group; returns its rows. Large groups share their costs, long ones hold up others."""
+        begun = time.monotonic()
+        rows = self.storing.commit(prepared, stream)
+        seconds = time.monotonic() - begun
+        if seconds > _LONG_S:
+            self.rows = max(self.rows // 2, _LEAST_ROWS)
+        elif seconds < _SHORT_S and rows > self.rows // 2:
+            self.rows = min(self.rows * 3 // 2, MOST_ROWS[self.name])
+        return rows
 
     def close(self) -> None:
         """Wait for the threads, close the connections."""
@@ -137,15 +155,27 @@ class _Writer:
         index = log.index(self._partitions)
         tasks = [asyncio.create_task(self._follow(index)), asyncio.create_task(self._keep_house(log, index))]
         tasks += [asyncio.create_task(self._store(hand, log)) for hand in self._hands]
+        giving_up = asyncio.create_task(self._give_up(tasks))
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             for task in done:
-                task.result()
+                if not task.cancelled():
+                    task.result()
         finally:
             for task in tasks:
                 task.cancel()
             # What a hand is committing is committed, or fails, before anybody begins anew.
             await asyncio.gather(*tasks, return_exceptions=True)
+            giving_up.cancel()
+
+    async def _give_up(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Told to stop, wait for what is being committed, but not for ever: what is not is in the log."""
+        await self._stop.wait()
+        await asyncio.sleep(_DRAIN_S)
+        for hand in self._hands:
+            hand.storing.abandon()
+        for task in tasks:
+            task.cancel()
 
     async def _follow(self, index: Index) -> None:
         """Learn what the log holds."""
@@ -163,7 +193,7 @@ class _Writer:
         try:
             while True:
                 begun, news = time.monotonic(), self._news
-                taken = [] if self._stop.is_set() else self._backlog.take(hand.name)
+                taken = [] if self._stop.is_set() else self._backlog.take(hand.name, hand.rows)
                 group = await self._prepare(hand, _Group(taken, await _fetch(log, taken))) if taken else None
                 if before is not None and not await self._committed(hand, log, before) and group is not None:
                     # It was prepared on top of what was not stored like that.
@@ -172,7 +202,7 @@ class _Writer:
                 before = group
                 if group is not None:
                     if group.prepared is not None:
-                        group.commit = hand.start(hand.storing.commit, group.prepared, log.identity)
+                        group.commit = hand.start(hand.commit, group.prepared, log.identity)
                 elif self._stop.is_set():
                     return
                 else:
@@ -237,6 +267,7 @@ class _Writer:
                 forgot_at = now
                 await self._forget(log, index)
                 self._fill = await log.fill()
+                _give_back_memory()
             if now - maintained_at > _MAINTAIN_EVERY_S:
                 maintained_at = now
                 await asyncio.to_thread(self._maintain)
@@ -289,6 +320,12 @@ async def _fetch(log: Log, taken: list[Waiting]) -> list[Entry]:
             entries += found
             wanted = wanted[len(found) :]
     return entries
+
+
+def _give_back_memory() -> None:
+    """What large groups have left free in the allocator goes back to the system; glibc keeps it otherwise."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def _pause(stop: asyncio.Event, attempt: int) -> None:

@@ -1,6 +1,7 @@
-"""NumPy columns as parameters: whole arrays in PostgreSQL's binary form, no Python object a value.
+"""NumPy columns to and from PostgreSQL: whole arrays in its binary form, no Python object a value.
 
-`unnest(%b::integer[], %b::timestamptz[])` turns them into rows. Wrap each column with `column`.
+As parameters, wrapped with `column`: `unnest(%b::integer[], %b::timestamptz[])` turns them into rows.
+As results: `array_send(array_agg(x))`, read by `values`.
 """
 
 from __future__ import annotations
@@ -34,13 +35,33 @@ _KINDS: dict[Kind, tuple[int, int, str]] = {
 class Column:
     """A one-dimensional array on its way to the database; `kind` is the PostgreSQL type of its elements."""
 
-    values: npt.NDArray[np.generic]
+    items: npt.NDArray[np.generic]
     kind: Kind
 
 
-def column(values: npt.ArrayLike, kind: Kind) -> Column:
-    """`values` (for timestamptz: int64 µs since the Unix epoch, UTC) as a parameter; NaN in float8 stays NaN."""
-    return Column(np.asarray(values), kind)
+def column(items: npt.ArrayLike, kind: Kind) -> Column:
+    """`items` (for timestamptz: int64 µs since the Unix epoch, UTC) as a parameter; NaN in float8 stays NaN."""
+    return Column(np.asarray(items), kind)
+
+
+def values(sent: bytes | None, kind: Kind) -> npt.NDArray[Any]:
+    """The elements of `array_send(array)`, an array without nulls; timestamptz as µs since the Unix epoch, UTC.
+
+    None, as `array_agg` of no rows is, has no elements. Raises ValueError on nulls or another type.
+    """
+    wire = np.dtype(_KINDS[kind][2])
+    if sent is None:
+        return np.empty(0, wire.newbyteorder("="))
+    dimensions, _, element = struct.unpack_from(">iii", sent)
+    if element != _KINDS[kind][0]:
+        raise ValueError(f"an array of {kind} expected, got elements of type {element}")
+    if not dimensions:
+        return np.empty(0, wire.newbyteorder("="))
+    items = np.frombuffer(sent, [("length", ">i4"), ("value", wire)], offset=20)
+    if (items["length"] != wire.itemsize).any():
+        raise ValueError("an array without nulls expected")
+    found = items["value"].astype(wire.newbyteorder("="))
+    return found + POSTGRES_EPOCH_US if kind == "timestamptz" else found
 
 
 class _ColumnDumper(Dumper):
@@ -56,13 +77,13 @@ class _ColumnDumper(Dumper):
 
     def dump(self, obj: Column) -> Buffer:
         element, _, wire = _KINDS[obj.kind]
-        values = obj.values - POSTGRES_EPOCH_US if obj.kind == "timestamptz" else obj.values
-        n = len(values)
+        given = obj.items - POSTGRES_EPOCH_US if obj.kind == "timestamptz" else obj.items
+        n = len(given)
         if n == 0:
             return struct.pack(">iii", 0, 0, element)
         width = np.dtype(wire).itemsize
         items = np.empty(n, [("length", ">i4"), ("value", wire)])
-        items["length"], items["value"] = width, values
+        items["length"], items["value"] = width, given
         return struct.pack(">iiiii", 1, 0, element, n, 1) + items.tobytes()
 
 
