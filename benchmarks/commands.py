@@ -52,11 +52,15 @@ def freshness(
         int, typer.Option(help="测最大值用的行数 | rows to find the maximum with", min=1000)
     ] = 1_000_000,
     tags: TagsOption = 20_000,
+    every: Annotated[
+        float, typer.Option(help="每单位两批之间的秒数 | seconds between two batches of a unit", min=0.05)
+    ] = 1.0,
 ) -> None:
     """从源时间到可查询的时延 | how long from source time to queryable, at half of the maximum rate."""
     from benchmarks import freshness as benchmark
 
-    _give(benchmark.run(rate=rate, seconds=seconds, rows=rows, tags=tags), as_json, benchmark.show)
+    found = benchmark.run(rate=rate, seconds=seconds, rows=rows, tags=tags, every_s=every)
+    _give(found, as_json, benchmark.show)
 
 
 @app.command()

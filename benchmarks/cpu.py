@@ -66,7 +66,8 @@ def sample(pids: Mapping[str, int], *, own_backend: int) -> Sample:
             except psutil.NoSuchProcess:
                 continue
     total = psutil.cpu_times()
-    return Sample(dict(found), total.user + total.system + getattr(total, "softirq", 0.0))
+    busy = sum(getattr(total, kind, 0.0) for kind in ("user", "nice", "system", "irq", "softirq"))
+    return Sample(dict(found), busy)
 
 
 def _name_of(name: str, child: psutil.Process, own_backend: int) -> str:

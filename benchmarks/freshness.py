@@ -1,8 +1,10 @@
 """`qunce bench freshness`: how long from a reading's source time until anybody can query it.
 
-Many units send small batches all the time, each reading at the time it says, at half of the rate that
-the same way takes at most (measured first, in the same run). A reader on a connection of its own asks
-every few milliseconds which readings of one tag a unit are there. The limit is the same without a
+Many units send all the time, each a scan of its machines when it is read, at half of the rate that the
+same way takes at most (measured first, with large batches, in the same run). A unit sends once in
+`every_s`, or more often when its machines are too few for the rate. Who cannot keep up is told by
+`kept_up`: then the delays are those of a queue. A reader on a connection of its own asks
+every ten milliseconds which readings of one tag a unit are there. The limit is the same without a
 platform: COPY of one unit's batch, seen by the same reader.
 """
 
@@ -12,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,7 @@ from rich.table import Table
 
 from benchmarks import paths, progress
 from benchmarks.copying import rows_of, store
+from benchmarks.cpu import Seconds
 from benchmarks.fleet import SIGNALS, Fleet
 from benchmarks.plan import DAY_US, Chunk, key, sorted_once
 from benchmarks.platform import Platform
@@ -30,8 +33,9 @@ from store.database import Connection, connect
 from store.rows import measurement_copy
 
 UNITS, TAGS = 20, 20_000
-EVERY_S = 0.1
-POLL_S = 0.005
+EVERY_S = 1.0
+POLL_S = 0.01
+KEPT_UP = 0.95
 _PATIENCE_S = 30.0
 _LIMIT_SAMPLES = 100
 
@@ -67,18 +71,21 @@ class Reader:
 
 
 def prepare_live(
-    port: int, keys: dict[str, str], fleet: Fleet, path: str, rate: float, seconds: float
+    port: int, keys: dict[str, str], fleet: Fleet, path: str, every: tuple[int, float], seconds: float
 ) -> Callable[[], tuple[Sent, list[Chunk]]]:
-    """Every unit sends a scan of some machines ten times a second, all at other moments; the first machine is always one."""
+    """Every unit sends a scan of so many machines every so many seconds, all at other moments; of the first machine always.
+
+    Who is late sends without pause; after twice the time nobody does.
+    """
     body, kind, _ = FORMS[path]
-    scans, every_s = pace(fleet, rate)
+    scans, every_s = every
     clients = [Client(port, keys[code], kind) for code in fleet.units]
 
     def send(unit: int) -> list[Chunk]:
         sent: list[Chunk] = []
         begin = time.time() + every_s * unit / len(fleet.units)
         turn = 0
-        while (due := begin + turn * every_s) < begin + seconds:
+        while (due := begin + turn * every_s) < begin + seconds and time.time() < begin + 2 * seconds:
             time.sleep(max(0.0, due - time.time()))
             others = 1 + (turn * (scans - 1) + np.arange(scans - 1)) % max(1, fleet.machines - 1)
             machine = np.r_[0, others].astype(np.int32)
@@ -101,39 +108,46 @@ def prepare_live(
     return work
 
 
-def pace(fleet: Fleet, rate: float) -> tuple[int, float]:
+def pace(fleet: Fleet, rate: float, every_s: float) -> tuple[int, float]:
     """Machines of a batch, and seconds between two batches of a unit: together `rate` readings a second."""
     a_scan = SIGNALS * len(fleet.units)
-    scans = int(np.clip(round(rate * EVERY_S / a_scan), 1, fleet.machines))
+    scans = int(np.clip(round(rate * every_s / a_scan), 1, fleet.machines))
     return scans, scans * a_scan / rate
 
 
 def run(
-    *, rate: float | None = None, seconds: float = 30.0, rows: int = 1_000_000, tags: int = TAGS
+    *,
+    rate: float | None = None,
+    seconds: float = 30.0,
+    rows: int = 1_000_000,
+    tags: int = TAGS,
+    every_s: float = EVERY_S,
 ) -> dict[str, Any]:
     """Measure; returns what `--json` prints. `rate` in readings a second, default half of the measured maximum."""
     progress.say("starting a platform …")
     with Platform(tags=tags, units=UNITS) as platform:
-        return on(platform, rate, seconds, rows)
+        return on(platform, rate, seconds, rows, every_s)
 
 
-def on(platform: Platform, rate: float | None, seconds: float, rows: int) -> dict[str, Any]:
+def on(
+    platform: Platform, rate: float | None, seconds: float, rows: int, every_s: float = EVERY_S
+) -> dict[str, Any]:
     """Measure on a platform of which no role runs."""
     platform.start("writer", "api")
     path = "http_arrow" if paths.supports_arrow(platform) else "http_json_columns"
-    most = None
-    if rate is None:
-        of = platform.next_pass(max(1, round(rows / platform.fleet.tags)))
-        with progress.step(f"the most that {path} takes …"):
-            most = paths.http(path)(platform, of).rows_per_second
-        platform.forget(of)
-        progress.say(f"  {path} takes at most {most:,.0f} rows/s")
-    wanted = rate if rate is not None else (most or 0.0) / 2
-    scans, _ = pace(platform.fleet, wanted)
+    # Measured even where the rate is given: roles that have just begun load what they need.
+    of = platform.next_pass(max(1, round(rows / platform.fleet.tags)))
+    with progress.step(f"the most that {path} takes …"):
+        most = paths.http(path)(platform, of).rows_per_second
+    platform.forget(of)
+    progress.say(f"  {path} takes at most {most:,.0f} rows/s")
+    wanted = rate if rate is not None else most / 2
+    every = pace(platform.fleet, wanted, every_s)
+    scans, every_s = every
     limit = bare(platform, scans)
     progress.say(f"  limit: bare COPY visible after p50 {limit['p50_seconds'] * 1000:.1f} ms")
     with progress.step(f"{wanted:,.0f} rows/s for {seconds:.0f} s …"):
-        delays, sent, verdict, took = live(platform, path, wanted, seconds)
+        delays, sent, verdict, took, cpu_seconds = live(platform, path, every, seconds)
     return {
         "benchmark": "freshness",
         "machine": platform.facts(),
@@ -141,13 +155,16 @@ def on(platform: Platform, rate: float | None, seconds: float, rows: int) -> dic
         "units": len(platform.fleet.units),
         "tags": platform.fleet.tags,
         "rows_per_batch": scans * SIGNALS,
+        "every_seconds": round(every_s, 3),
         "rate": round(wanted),
         "rate_sent": round(verdict.expected / took),
-        "max_rate": None if most is None else round(most),
+        "kept_up": verdict.expected / took >= KEPT_UP * wanted,
+        "max_rate": round(most),
         "seconds": round(took, 1),
         **quantiles(delays),
         "n": len(delays),
         "limit": limit,
+        "cpu_seconds": cpu_seconds,
         "sent": asdict(sent),
         "acknowledged": verdict.expected,
         **asdict(verdict),
@@ -169,14 +186,23 @@ def bare(platform: Platform, scans: int) -> dict[str, float]:
     return {**quantiles(reader.delays_s), "n": len(reader.delays_s)}
 
 
-def live(
-    platform: Platform, path: str, rate: float, seconds: float
-) -> tuple[list[float], Sent, Verdict, float]:
-    """Send and read at the same time; delays of the watched readings (s), what was sent, whether all is there."""
+class Lived(NamedTuple):
+    """Delays of the watched readings (s), what was sent, whether all is there, how long it took, what it cost."""
+
+    delays_s: list[float]
+    sent: Sent
+    verdict: Verdict
+    seconds: float
+    cpu_seconds: Seconds
+
+
+def live(platform: Platform, path: str, every: tuple[int, float], seconds: float) -> Lived:
+    """Send and read at the same time."""
     fleet = platform.fleet
-    given = (platform.api_port, platform.keys, fleet, path, rate, seconds)
+    given = (platform.api_port, platform.keys, fleet, path, every, seconds)
     before = ledger(platform.conn)
     with platform.crew.prepared(prepare_live, [given]) as workers:
+        used = platform.cpu(workers.pids)
         began = workers.begin()
         reader = Reader(platform.dsn, fleet.tag_ids[:, 0].tolist(), int(began * 1e6))
         while not workers.finished():
@@ -184,6 +210,7 @@ def live(
             platform.check_alive()
             time.sleep(POLL_S)
         done = workers.done()[0]
+        cpu_seconds = used.until(platform.cpu(workers.pids))
     sent, chunks = done.result
     expected = keys_of(fleet, chunks, int(began * 1e6) // DAY_US)
     patience = time.time() + _PATIENCE_S
@@ -193,7 +220,7 @@ def live(
     reader.look()
     reader.close()
     verdict = judged(platform.conn, expected, int(began * 1e6))
-    return reader.delays_s, sent, verdict, done.ended - done.began
+    return Lived(reader.delays_s, sent, verdict, done.ended - done.began, cpu_seconds)
 
 
 def keys_of(fleet: Fleet, chunks: Sequence[Chunk], day: int) -> npt.NDArray[np.int64]:
@@ -241,3 +268,8 @@ def show(found: dict[str, Any], console: Console) -> None:
         figures = [f"{one[f'{q}_seconds']:.3f}" for q in ("p50", "p95", "p99", "max")]
         table.add_row(name, *figures, str(one["n"]))
     console.print(table)
+    if not found["kept_up"]:
+        console.print(
+            f"跟不上 | could not keep up: {found['rate_sent']:,} 行/秒 rows/s"
+            f" ({found['rows_per_batch']:,} 行/批 rows a batch)"
+        )
