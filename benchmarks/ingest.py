@@ -133,7 +133,7 @@ def run(
     if unknown := [name for name in names if name not in PATHS]:
         raise ValueError(f"no such path: {', '.join(unknown)}; there are {', '.join(PATHS)}")
     progress.say("starting a platform …")
-    with Platform(tags=tags) as platform:
+    with Platform(tags=tags, mqtt=any(name.startswith("mqtt_") for name in names)) as platform:
         return on(platform, rows, rounds, names)
 
 
@@ -188,7 +188,7 @@ def result(bench: Bench, platform: Platform, rows: int, rounds: int) -> dict[str
             "rounds": [round(rate) for rate in rates],
         }
     for name, measured in bench.found.items():
-        found[name] = _figures(name, measured, bench.found)
+        found[name] = _figures(name, measured, bench.found, platform.broker)
     for name, reason in bench.skipped.items():
         found[name] = {"skipped": reason}
     found["lost"] = sum(run.verdict.lost for one in bench.found.values() for run in one.runs)
@@ -197,11 +197,12 @@ def result(bench: Bench, platform: Platform, rows: int, rounds: int) -> dict[str
     return found
 
 
-def _figures(name: str, measured: Measured, others: dict[str, Measured]) -> dict[str, Any]:
+def _figures(name: str, measured: Measured, others: dict[str, Measured], broker: str) -> dict[str, Any]:
     rate, ratio = round(measured.rows_per_second), round(measured.ratio, 3)
     figures: dict[str, Any] = {"rows_per_second": rate, "ratio_to_raw_copy": ratio, "ratio": ratio}
     if name.startswith("mqtt_"):
         figures["points_per_second"] = rate
+        figures["broker"] = broker
     if name.endswith("_late"):
         in_order = others[name.removesuffix("_late")]
         figures["slowdown"] = round(

@@ -125,7 +125,7 @@ def http(name: str) -> Path:
 
 def mqtt(platform: Platform, of: Pass) -> Run:
     """A client process publishes, each unit as itself; broker, connectors and one writer run."""
-    given = (platform.nats.mqtt_port, platform.keys, platform.fleet, of)
+    given = (platform.mqtt_port, platform.keys, platform.fleet, of)
     return _sending(platform, of, prepare_mqtt, given)
 
 

@@ -18,6 +18,7 @@ import psycopg
 
 from benchmarks import cpu
 from benchmarks import fleet as fleets
+from benchmarks.broker import mosquitto
 from benchmarks.copying import rows_of, store
 from benchmarks.fleet import Fleet
 from benchmarks.plan import Pass, history
@@ -50,7 +51,10 @@ class Platform:
     conn: Connection
     keys: dict[str, str]
 
-    def __init__(self, *, tags: int, units: int = UNITS, log_bytes: int = DEFAULT_LOG_BYTES) -> None:
+    def __init__(
+        self, *, tags: int, units: int = UNITS, log_bytes: int = DEFAULT_LOG_BYTES, mqtt: bool = False
+    ) -> None:
+        self._mqtt = mqtt
         self._tags, self._units, self._log_bytes = tags, units, log_bytes
         self._stack = ExitStack()
         self.crew = Crew()
@@ -93,12 +97,16 @@ class Platform:
             psycopg.connect(with_database(self.postgres.admin_dsn, "qunce"), autocommit=True)
         )
         self.log_bytes = min(self._log_bytes, self.nats.room() // 2)
+        mqtt_port = mosquitto(self.root, stack) if self._mqtt else None
+        self.broker = "nats" if mqtt_port is None else "mosquitto"
+        self.mqtt_port = mqtt_port or self.nats.mqtt_port
+        mqtt_url = self.nats.mqtt_url if mqtt_port is None else f"mqtt://qunce@127.0.0.1:{mqtt_port}"
         settings = Settings.model_validate(
             {
                 "data_dir": self.root,
                 "database": {"dsn": self.postgres.dsn},
                 "log": {"url": self.nats.url, "max_bytes": self.log_bytes},
-                "mqtt": {"url": self.nats.mqtt_url},
+                "mqtt": {"url": mqtt_url},
                 "api": {"port": free_port()},
             }
         )
