@@ -205,8 +205,12 @@ class Platform:
     def forget(self, of: Pass) -> None:
         """Delete the day of a pass, where it is a partition by itself."""
         if current(self.conn) == "native":
-            table = psycopg.sql.Identifier(f"measurement_{_date(of.day):%Y%m%d}")
+            table = psycopg.sql.Identifier(self.table_of(of))
             self.conn.execute(psycopg.sql.SQL("DROP TABLE {}").format(table))
+
+    def table_of(self, of: Pass) -> str:
+        """The partition of a pass's day."""
+        return f"measurement_{_date(of.day):%Y%m%d}"
 
     def facts(self) -> dict[str, object]:
         """The machine and the servers: what figures cannot be compared without."""

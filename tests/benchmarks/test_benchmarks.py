@@ -4,12 +4,17 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from benchmarks import freshness, ingest, scale, soak
+from benchmarks.copying import rows_of, store
+from benchmarks.plan import STEP_US, Chunk
 from benchmarks.platform import Platform
+from benchmarks.verdict import Verdict
 from qunce.cli import app
+from store.rows import measurement_copy
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -35,6 +40,22 @@ def test_soak_samples_every_process_and_loses_nothing(platform: Platform, tmp_pa
     assert found["acknowledged"] > 0
     assert (found["lost"], found["doubled"], found["strange"]) == (0, 0, 0)
     assert json.loads((tmp_path / "soak.jsonl").read_text().splitlines()[0])["seconds"] > 0
+
+
+def test_soak_finds_what_is_lost_and_what_nobody_sent(platform: Platform) -> None:
+    fleet, of = platform.fleet, platform.next_pass(1, history_scans=0)
+    machines = np.arange(fleet.machines, dtype=np.int32)
+    for unit in range(len(fleet.units)):
+        chunks = [Chunk(unit, machines, np.full(len(machines), of.begins + i * STEP_US)) for i in range(3)]
+        store(platform.conn, measurement_copy(rows_of(fleet, chunks)))
+    scans = [3] * len(fleet.units)
+    assert soak.judge(platform, of, scans) == Verdict(2400, 2400, 0, 0, 0)
+    tag = int(fleet.tag_ids[2, 5])
+    platform.conn.execute("DELETE FROM measurement WHERE tag_id = %s", [tag])
+    platform.conn.execute("UPDATE measurement SET value = -1 WHERE tag_id = %s", [tag + 1])
+    found = soak.judge(platform, of, [2, *scans[1:]])
+    platform.forget(of)
+    assert (found.lost, found.strange) == (3, 3 + 100)
 
 
 def test_ingest_measures_ways_in_and_loses_nothing(platform: Platform) -> None:
