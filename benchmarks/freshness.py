@@ -37,6 +37,7 @@ EVERY_S = 1.0
 POLL_S = 0.01
 KEPT_UP = 0.95
 _PATIENCE_S = 30.0
+_FLOOD_S = 10.0
 _LIMIT_SAMPLES = 100
 
 
@@ -140,14 +141,20 @@ def on(
     with progress.step(f"the most that {path} takes …"):
         most = paths.http(path)(platform, of).rows_per_second
     platform.forget(of)
-    progress.say(f"  {path} takes at most {most:,.0f} rows/s")
-    wanted = rate if rate is not None else most / 2
+    progress.say(f"  {path} takes at most {most:,.0f} rows/s in bulk")
+    # Live traffic is dearer a row than bulk: one reading a tag at a time. So its own maximum is measured, by
+    # sending more than can be stored, with batches of the same size.
+    with progress.step("the most that it takes live …"):
+        flooded = live(platform, path, pace(platform.fleet, most, every_s), min(seconds, _FLOOD_S))
+    most_live = flooded.verdict.expected / flooded.stored_s
+    progress.say(f"  {path} takes at most {most_live:,.0f} rows/s live")
+    wanted = rate if rate is not None else most_live / 2
     every = pace(platform.fleet, wanted, every_s)
     scans, every_s = every
     limit = bare(platform, scans)
     progress.say(f"  limit: bare COPY visible after p50 {limit['p50_seconds'] * 1000:.1f} ms")
     with progress.step(f"{wanted:,.0f} rows/s for {seconds:.0f} s …"):
-        delays, sent, verdict, took, cpu_seconds = live(platform, path, every, seconds)
+        delays, sent, verdict, took, _, cpu_seconds = live(platform, path, every, seconds)
     return {
         "benchmark": "freshness",
         "machine": platform.facts(),
@@ -159,7 +166,8 @@ def on(
         "rate": round(wanted),
         "rate_sent": round(verdict.expected / took),
         "kept_up": verdict.expected / took >= KEPT_UP * wanted,
-        "max_rate": round(most),
+        "max_rate": round(most_live),
+        "max_rate_bulk": round(most),
         "seconds": round(took, 1),
         **quantiles(delays),
         "n": len(delays),
@@ -187,12 +195,15 @@ def bare(platform: Platform, scans: int) -> dict[str, float]:
 
 
 class Lived(NamedTuple):
-    """Delays of the watched readings (s), what was sent, whether all is there, how long it took, what it cost."""
+    """Delays of the watched readings (s), what was sent, whether all is there, how long sending took and how
+    long until all was stored, what it cost.
+    """
 
     delays_s: list[float]
     sent: Sent
     verdict: Verdict
     seconds: float
+    stored_s: float
     cpu_seconds: Seconds
 
 
@@ -217,10 +228,11 @@ def live(platform: Platform, path: str, every: tuple[int, float], seconds: float
     while ledger(platform.conn).since(before).stored < len(expected) and time.time() < patience:
         reader.look()
         time.sleep(POLL_S)
+    stored_s = time.time() - began
     reader.look()
     reader.close()
     verdict = judged(platform.conn, expected, int(began * 1e6))
-    return Lived(reader.delays_s, sent, verdict, done.ended - done.began, cpu_seconds)
+    return Lived(reader.delays_s, sent, verdict, done.ended - done.began, stored_s, cpu_seconds)
 
 
 def keys_of(fleet: Fleet, chunks: Sequence[Chunk], day: int) -> npt.NDArray[np.int64]:

@@ -37,7 +37,7 @@ Report = Callable[[str, str, dict[str, Any]], None]
 HANDS: tuple[Hand, ...] = get_args(Hand)
 _INDEX_MESSAGES = 1_000
 _WAIT_S = 0.2
-_PACE_S = 0.05
+_PACE_S = 0.1
 """The express hand begins a group at most this often, so that many units' readings share one commit."""
 _FORGET_EVERY_S = 5.0
 _MAINTAIN_EVERY_S = 600.0

@@ -79,15 +79,15 @@ def write(
     doubtful = ~numbers.sure
     if numbers.sure.any() and not _copied(conn, numbers.copy):
         doubtful[:] = True  # somebody stored behind the writer's back
-    met = _Met.nothing()
+    found = Met.nothing()
     if doubtful.any():
         simple = bool(begins.all())
         where = np.flatnonzero(doubtful) if simple else _last_of_keys(begins)[doubtful]
         some = rows.at(where)
         if not (hopeful and _copied(conn, measurement_copy(some))):
-            met = _settle(conn, some)
-            met = _Met(np.flatnonzero(doubtful)[met.key], met.content, met.quality)
-    return _judge(conn, rows, rows.value, begins, met, parts), np.flatnonzero(begins)[met.key]
+            found = _settle(conn, some)
+            found = Met(np.flatnonzero(doubtful)[found.key], found.content, found.quality)
+    return _judge(conn, rows, rows.value, begins, found, parts), np.flatnonzero(begins)[found.key]
 
 
 def write_texts(conn: Connection, rows: Rows, parts: Parts) -> Verdicts:
@@ -99,7 +99,7 @@ def write_texts(conn: Connection, rows: Rows, parts: Parts) -> Verdicts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Met:
+class Met:
     """Keys that were stored before: their number among the keys, and what was stored."""
 
     key: npt.NDArray[np.intp]
@@ -107,7 +107,8 @@ class _Met:
     quality: npt.NDArray[np.int16]
 
     @classmethod
-    def nothing(cls) -> _Met:
+    def nothing(cls) -> Met:
+        """No key was."""
         return cls(np.empty(0, np.intp), np.empty(0), np.empty(0, np.int16))
 
 
@@ -116,7 +117,7 @@ def _judge(
     rows: Rows,
     content: npt.NDArray[Any],
     begins: npt.NDArray[np.bool_],
-    met: _Met,
+    met: Met,
     parts: Parts,
 ) -> Verdicts:
     if not len(met.key) and begins.all():
@@ -155,8 +156,8 @@ def _copied(conn: Connection, data: bytearray) -> bool:
     return True
 
 
-def _settle(conn: Connection, rows: Rows) -> _Met:
-    """Make the store hold these rows, one a key; returns what it held before."""
+def met(conn: Connection, rows: Rows) -> Met:
+    """What is stored under the keys of these rows, one a key."""
     span = (moment(int(rows.ts.min())), moment(int(rows.ts.max())))
     keys = (column(rows.tag_id, "int4"), column(rows.ts, "timestamptz"))
     # One index probe a key, whatever the planner thinks of the number of keys.
@@ -168,9 +169,17 @@ def _settle(conn: Connection, rows: Rows) -> _Met:
             "   AND m.ts BETWEEN %b AND %b OFFSET 0) m",
             (*keys, *span),
         ).fetchall()
-    key = np.array([row for row, _, _ in found], np.intp)
-    value = np.array([value for _, value, _ in found], np.float64)
-    quality = np.array([quality for _, _, quality in found], np.int16)
+    return Met(
+        np.array([row for row, _, _ in found], np.intp),
+        np.array([value for _, value, _ in found], np.float64),
+        np.array([quality for _, _, quality in found], np.int16),
+    )
+
+
+def _settle(conn: Connection, rows: Rows) -> Met:
+    """Make the store hold these rows, one a key; returns what it held before."""
+    before = met(conn, rows)
+    key = before.key
     new = np.ones(len(rows), np.bool_)
     new[key] = False
     if new.any():
@@ -178,7 +187,7 @@ def _settle(conn: Connection, rows: Rows) -> _Met:
             statement = "COPY measurement (tag_id, ts, value, quality) FROM STDIN (FORMAT binary)"
             with cursor.copy(statement) as copy:
                 copy.write(measurement_copy(rows if new.all() else rows.at(new)))
-    other = (rows.value[key] != value) | ~_same_quality(rows.quality[key], quality)
+    other = (rows.value[key] != before.content) | ~_same_quality(rows.quality[key], before.quality)
     if other.any():
         changed = rows.at(key[other])
         with conn.transaction():
@@ -192,15 +201,16 @@ def _settle(conn: Connection, rows: Rows) -> _Met:
                 " WHERE m.tag_id = s.tag_id AND m.ts = s.ts AND m.ts BETWEEN %b AND %b",
                 (
                     column(changed.tag_id, "int4"), column(changed.ts, "timestamptz"),
-                    column(changed.value, "float8"), column(changed.quality, "int2"), *span,
+                    column(changed.value, "float8"), column(changed.quality, "int2"),
+                    moment(int(changed.ts.min())), moment(int(changed.ts.max())),
                 ),
             )  # fmt: skip
             conn.execute("SET LOCAL enable_hashjoin TO DEFAULT")
             conn.execute("SET LOCAL enable_mergejoin TO DEFAULT")
-    return _Met(key, value, quality)
+    return before
 
 
-def _settle_texts(conn: Connection, rows: Rows) -> _Met:
+def _settle_texts(conn: Connection, rows: Rows) -> Met:
     """As `_settle`, for text tags."""
     texts: list[str] = [] if rows.text is None else rows.text.tolist()
     keys = (column(rows.tag_id, "int4"), column(rows.ts, "timestamptz"))
@@ -233,7 +243,7 @@ def _settle_texts(conn: Connection, rows: Rows) -> _Met:
                 column(some.quality, "int2"),
             )  # fmt: skip
             conn.execute(statement, values)
-    return _Met(
+    return Met(
         np.array([row for row, _, _ in met], np.intp),
         np.array([text for _, text, _ in met], object),
         np.array([quality for _, _, quality in met], np.int16),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.log import Log, all_partitions
+from ingest.log import Log
 from qunce.embedded.nats import Nats
 from qunce.process import free_port, stop
 from tests.chaos.faults import torn_bytes
@@ -29,11 +29,7 @@ async def append(log: Log, names: list[str]) -> list[int]:
 
 
 async def read(log: Log) -> list[tuple[int, str]]:
-    reader = log.read("live", dict.fromkeys(all_partitions(), 0))
-    found: list[tuple[int, str]] = []
-    while entries := await reader.next(256, 0.5):
-        found += [(entry.sequence, entry.msg_id) for entry in entries]
-    return found
+    return [(entry.sequence, entry.msg_id) for entry in await log.fetch("live", "U", 1, 256, 2**20)]
 
 
 def torn(tmp_path: Path, tear: Callable[[Path], None]) -> tuple[list[tuple[int, str]], list[int]]:

@@ -109,7 +109,7 @@ def test_a_role_process_reports_and_drains_on_sigterm(settings_file: Path, dsn: 
             def well() -> bool:
                 return set(roles) <= {name for name, word in words(dsn).items() if word.status == "ok"}
 
-            assert until(well), (tmp_path / "log").read_text()
+            assert until(well, 60), (words(dsn), (tmp_path / "log").read_text())
             # `mqtt.url` alone is enough to read the platform's broker.
             assert until(lambda: words(dsn)["platform-broker"].status == "ok"), words(dsn)
             checked = qunce("check", "--json", "--config", str(settings_file))

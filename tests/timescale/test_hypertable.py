@@ -12,7 +12,6 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psycopg
@@ -22,11 +21,12 @@ from qunce.process import free_port
 from store import layout, measurements
 from store.database import Connection, connect
 from store.migrate import migrate, pending
-from store.rows import Rows
+from store.rows import Parts, Rows, concatenate
 from tests.conftest import IN_CI
 
 HERE = Path(__file__).parent
 START = datetime(2026, 11, 20, tzinfo=UTC)
+START_US = int(START.timestamp()) * 1_000_000
 
 
 def installed() -> str:
@@ -103,31 +103,23 @@ def test_rows_go_to_chunks_by_day_and_keys_hold(timescale: Connection) -> None:
         timescale.execute("INSERT INTO measurement VALUES (1, %s, 9, 0)", (START,))
 
 
-def test_the_writers_question_for_collisions_is_the_same_text(timescale: Connection) -> None:
-    us = int(START.timestamp()) * 1_000_000
-    none: Any = np.zeros(2, np.int32)
-    rows = Rows(
-        tag_id=np.array([1, 2], np.int32),
-        equipment_id=none,
-        source_id=none,
-        batch=none,
-        ts=np.array([us, us]),
-        received_at=np.array([us, us]),
-        value=np.array([0.0, 0.0]),
-        quality=np.zeros(2, np.int16),
-        live=np.ones(2, np.bool_),
-        text=None,
-    )
-    assert measurements.tags_met(timescale, rows).tolist() == [1]
+PARTS = Parts(np.zeros(1, np.int32), np.array([START_US]), np.ones(1, np.bool_), ("b",))
+
+
+def one(tag_id: int, ts: int, value: float) -> Rows:
+    zero = np.zeros(1, np.int32)
+    return Rows(
+        np.array([tag_id], np.int32), zero, zero, np.array([ts]), np.array([value]), np.zeros(1, np.int16), None
+    )  # fmt: skip
+
+
+def test_the_writers_question_for_what_is_stored_is_the_same_text(timescale: Connection) -> None:
+    rows = concatenate([one(1, START_US, 0.0), one(2, START_US, 0.0)])
+    found = measurements.met(timescale, rows)
+    assert (found.key.tolist(), found.content.tolist(), found.quality.tolist()) == ([0], [0.0], [0])
 
 
 def test_latest_value_keeps_the_newest_by_source_time(timescale: Connection) -> None:
-    us = int(START.timestamp()) * 1_000_000
-    for shift, value in ((5, 5.0), (3, 3.0)):
-        ts = np.array([us + shift])
-        rows = Rows(
-            np.array([7], np.int32), np.zeros(1, np.int32), np.zeros(1, np.int32), np.zeros(1, np.int32),
-            ts, ts, np.array([value]), np.zeros(1, np.int16), np.ones(1, np.bool_), None,
-        )  # fmt: skip
-        measurements.keep_latest(timescale, rows)
+    for shift, value, first in ((5, 5.0, True), (3, 3.0, False), (3, 3.0, True)):
+        measurements.keep_latest(timescale, one(7, START_US + shift, value), np.array([first]), PARTS)
     assert timescale.execute("SELECT value FROM latest_value WHERE tag_id = 7").fetchall() == [(5.0,)]
