@@ -13,6 +13,7 @@ import socket
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks import progress
 from qunce.process import free_port, spawn, stop, wait_ready
@@ -27,8 +28,15 @@ max_queued_messages 0
 {user}"""
 
 
-def mosquitto(root: Path, stack: ExitStack) -> int | None:
-    """Start a Mosquitto on loopback; its port, or None where there is none and none can be installed."""
+class Mosquitto(NamedTuple):
+    """A running one: its port on loopback, and its process id."""
+
+    port: int
+    pid: int
+
+
+def mosquitto(root: Path, stack: ExitStack) -> Mosquitto | None:
+    """Start a Mosquitto on loopback; None where there is none and none can be installed."""
     program = _program()
     if program is None:
         return None
@@ -48,7 +56,7 @@ def mosquitto(root: Path, stack: ExitStack) -> int | None:
         return True
 
     wait_ready(child, listening, timeout_s=10, log=log)
-    return port
+    return Mosquitto(port, child.pid)
 
 
 def _program() -> str | None:

@@ -18,7 +18,7 @@ import psycopg
 
 from benchmarks import cpu
 from benchmarks import fleet as fleets
-from benchmarks.broker import mosquitto
+from benchmarks.broker import Mosquitto, mosquitto
 from benchmarks.copying import rows_of, store
 from benchmarks.fleet import Fleet
 from benchmarks.plan import Pass, history
@@ -55,6 +55,7 @@ class Platform:
         self, *, tags: int, units: int = UNITS, log_bytes: int = DEFAULT_LOG_BYTES, mqtt: bool = False
     ) -> None:
         self._mqtt = mqtt
+        self._mosquitto: Mosquitto | None = None
         self._tags, self._units, self._log_bytes = tags, units, log_bytes
         self._stack = ExitStack()
         self.crew = Crew()
@@ -97,10 +98,12 @@ class Platform:
             psycopg.connect(with_database(self.postgres.admin_dsn, "qunce"), autocommit=True)
         )
         self.log_bytes = min(self._log_bytes, self.nats.room() // 2)
-        mqtt_port = mosquitto(self.root, stack) if self._mqtt else None
-        self.broker = "nats" if mqtt_port is None else "mosquitto"
-        self.mqtt_port = mqtt_port or self.nats.mqtt_port
-        mqtt_url = self.nats.mqtt_url if mqtt_port is None else f"mqtt://qunce@127.0.0.1:{mqtt_port}"
+        self._mosquitto = mosquitto(self.root, stack) if self._mqtt else None
+        self.broker = "nats" if self._mosquitto is None else "mosquitto"
+        self.mqtt_port = self.nats.mqtt_port if self._mosquitto is None else self._mosquitto.port
+        mqtt_url = (
+            self.nats.mqtt_url if self._mosquitto is None else f"mqtt://qunce@127.0.0.1:{self.mqtt_port}"
+        )
         settings = Settings.model_validate(
             {
                 "data_dir": self.root,
@@ -153,10 +156,11 @@ class Platform:
         self.stop(*list(self._roles))
 
     def pids(self) -> dict[str, int]:
-        """Process ids: every role that runs, and the two servers."""
+        """Process ids: every role that runs, and the servers."""
         return {
             **{name: child.pid for name, child in self._roles.items()},
             "nats": self.nats_process.pid,
+            **({} if self._mosquitto is None else {"mosquitto": self._mosquitto.pid}),
             "postgres": self.postgres_process.pid,
         }
 
