@@ -19,7 +19,7 @@ from benchmarks.senders import Sent, prepare_http, prepare_mqtt
 from benchmarks.verdict import Ledger, Verdict, judge, ledger
 from ingest.log import PARTITIONS, Log
 
-POLL_S = 0.02
+POLL_S = 0.05
 SILENCE_S = 30.0
 _APPENDS_AT_ONCE = 8
 

@@ -9,21 +9,21 @@ from typing import Literal
 
 from ingest.log import LANES, Lane, Waiting, partition_of
 
-Hand = Literal["express", "bulk"]
-"""Who stores: `express` for units of which little waits, `bulk` for back-fill and for backlogs."""
+Hand = Literal["express", "bulk", "bulk_2"]
+"""Who stores: `express` for units of which little waits, the others for back-fill and for backlogs."""
 
 EXPRESS_BYTES = 512 * 2**10
 """A unit with no more than this waiting live is stored by the express hand."""
 MOST_WAITING = 1_000_000
 """Messages the backlog knows of at most; about 200 bytes each, and the rest waits unread in the log."""
 
-MOST_ROWS: dict[Hand, int] = {"express": 100_000, "bulk": 400_000}
+MOST_ROWS: dict[Hand, int] = {"express": 100_000, "bulk": 250_000, "bulk_2": 250_000}
 """Rows of one group at most."""
-_BYTES: dict[Hand, int] = {"express": 4 * 2**20, "bulk": 12 * 2**20}
+_BYTES: dict[Hand, int] = {"express": 4 * 2**20, "bulk": 8 * 2**20, "bulk_2": 8 * 2**20}
 # While a unit sends live, its own back-fill and backlog are taken in pieces that hold it up for a moment only.
 _ROWS_BESIDE_LIVE = 100_000
 # However small the turn, a message is taken whole; 50,000 rows is what a large one holds.
-_LEAST_TURN = 50_000
+_LEAST_TURN = 100_000
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ class Backlog:
         mine = [unit for unit in self._units.values() if self._is_for(unit, hand)]
         if not mine:
             return []
-        beside_live = hand == "bulk" and any(u.waiting["live"] and u.waiting["backfill"] for u in mine)
+        beside_live = hand != "express" and any(u.waiting["live"] and u.waiting["backfill"] for u in mine)
         rows_left = min(_ROWS_BESIDE_LIVE if beside_live else MOST_ROWS[hand], rows or MOST_ROWS[hand])
         bytes_left = _BYTES[hand]
         turn = max(rows_left // len(mine), _LEAST_TURN)
@@ -161,7 +161,7 @@ class Backlog:
 def _turn(unit: _Unit, hand: Hand, rows_left: int, bytes_left: int) -> list[Waiting]:
     """Take from one unit up to the limits, at least one message: live first, back-fill what room is left."""
     picked: list[Waiting] = []
-    for lane in LANES if hand == "bulk" else LANES[:1]:
+    for lane in LANES[:1] if hand == "express" else LANES:
         queue = unit.waiting[lane]
         while queue and (not picked or (rows_left > 0 and bytes_left > 0)):
             if queue[0].kind == "records" and (picked or unit.taken):

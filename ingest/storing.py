@@ -84,13 +84,13 @@ class Storing:
         self._session: _Session | None = None
         self._cautious: Counter[str] = Counter()
 
-    def positions(self, stream: str) -> dict[tuple[str, str], int]:
-        """(lane, unit) → last sequence stored. Raises psycopg.Error, OwnedElsewhere."""
-        return accounts.positions(self._connected().rows, stream)
+    def reached(self, stream: str) -> tuple[dict[tuple[str, str], int], dict[tuple[str, int], int]]:
+        """(lane, unit) → last sequence stored; (lane, partition) → sequence up to which all is.
 
-    def floors(self, stream: str) -> dict[tuple[str, int], int]:
-        """(lane, partition) → sequence up to which all is stored. Raises psycopg.Error, OwnedElsewhere."""
-        return accounts.floors(self._connected().rows, stream)
+        Raises psycopg.Error, OwnedElsewhere.
+        """
+        conn = self._connected().rows
+        return accounts.positions(conn, stream), accounts.floors(conn, stream)
 
     def ready(self, messages: Sequence[Entry]) -> Prepared:
         """Prepare a group. Raises psycopg.Error when trying again may help."""

@@ -1,8 +1,8 @@
 """The writer: from the log into the store, at least once from the one, exactly once in the other.
 
-An index follows the log without its content, a backlog keeps what waits unit by unit, and two hands
-store: `express` what units send live, `bulk` back-fill and backlogs. Each hand prepares one group
-while it commits the one before.
+An index follows the log without its content, a backlog keeps what waits unit by unit, and hands
+store: `express` what units send live, one or two others back-fill and backlogs. Each hand prepares one
+group while it commits the one before.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import ctypes
 import itertools
+import os
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -23,7 +24,7 @@ import psycopg
 import structlog
 
 from ingest.backlog import MOST_ROWS, Backlog, Hand
-from ingest.log import LANES, Entry, Index, Log, LogUnavailable, Waiting, all_partitions
+from ingest.log import LANES, PARTITIONS, Entry, Index, Log, LogUnavailable, Waiting, all_partitions
 from ingest.preparing import Prepared
 from ingest.storing import Storing
 from ingest.units import Known
@@ -145,13 +146,16 @@ class _Writer:
         log = self._log = await Log.connect(self._log_url, name="writer")
         known = Known()
         self._hands = [
-            _Hand(name, Storing(self._dsn, self._partitions, i, known)) for i, name in enumerate(HANDS)
+            _Hand(name, Storing(self._dsn, self._partitions, i, known))
+            for i, name in enumerate(_hands(self._partitions))
         ]
-        first = self._hands[0].storing
-        positions = await asyncio.to_thread(first.positions, log.identity)
-        self._backlog = Backlog(positions, await asyncio.to_thread(first.floors, log.identity))
-        for hand in self._hands[1:]:
-            await asyncio.to_thread(hand.storing.positions, log.identity)
+        # Every hand owns the partitions before any of them stores.
+        opening = [
+            asyncio.create_task(asyncio.to_thread(hand.storing.reached, log.identity)) for hand in self._hands
+        ]
+        await asyncio.wait(opening)
+        reached = [task.result() for task in opening]
+        self._backlog = Backlog(*reached[0])
         index = log.index(self._partitions)
         tasks = [asyncio.create_task(self._follow(index)), asyncio.create_task(self._keep_house(log, index))]
         tasks += [asyncio.create_task(self._store(hand, log)) for hand in self._hands]
@@ -304,6 +308,15 @@ class _Writer:
         if self._log is not None:
             await self._log.close()
         self._log = None
+
+
+def _hands(partitions: list[int]) -> tuple[Hand, ...]:
+    """A second hand for bulk where this writer's share of the machine is more than one core.
+
+    One connection keeps one core of the database busy; more of them than cores slow each other down.
+    """
+    cores = (os.cpu_count() or 1) * len(partitions) / PARTITIONS
+    return HANDS if cores >= 2 else HANDS[:2]
 
 
 async def _fetch(log: Log, taken: list[Waiting]) -> list[Entry]:

@@ -309,11 +309,11 @@ def test_a_new_day_waits_for_no_reader(storing: Storing, dsn: str, conn: Connect
 def test_a_partition_has_one_writer(dsn: str, storing: Storing) -> None:
     first, second = Storing(dsn, [1, 2]), Storing(dsn, [2])
     try:
-        first.positions("S")
+        first.reached("S")
         with pytest.raises(OwnedElsewhere):
-            second.positions("S")
+            second.reached("S")
         first.close()
-        second.positions("S")
+        second.reached("S")
     finally:
         first.close()
         second.close()
