@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from benchmarks import bodies
-from benchmarks.cpu import Seconds
+from benchmarks.cpu import Sample, Seconds
 from benchmarks.memory import peak_bytes
 from benchmarks.plan import Pass, chunks
 from benchmarks.platform import READY_WITHIN_S, Platform
@@ -49,31 +49,64 @@ Path = Callable[[Platform, Pass], Run]
 
 
 def log_to_store(writers: int) -> Path:
-    """The log is full, no writer runs; then `writers` processes share its partitions.
+    """`writers` processes, well and idle, stand still while the log is filled; timed from when they are let go.
+
+    As the connections of the bare COPY do, they begin together; of the pass they know nothing yet.
+    """
+
+    def run(platform: Platform, of: Pass) -> Run:
+        before = ledger(platform.conn)
+        names = platform.start_writers(_shares(writers))
+        with platform.held(names):
+            asyncio.run(_fill(platform, of))
+            used = platform.cpu()
+            began = time.time()
+        return _writing(platform, of, names, before, began, used)
+
+    return run
+
+
+def cold_start(writers: int) -> Path:
+    """The log is full, no writer runs; then `writers` processes start.
 
     Timed from the first connection a writer opens to the database to store something (its process
-    has started, nothing is read or prepared yet) until the last row is committed.
+    has started, nothing is read or prepared yet); `start_seconds` from before its process was started.
     """
 
     def run(platform: Platform, of: Pass) -> Run:
         before = ledger(platform.conn)
         asyncio.run(_fill(platform, of))
-        size = PARTITIONS // writers
-        shares = [f"{first}-{first + size - 1}" for first in range(0, PARTITIONS, size)]
         launched = time.time()
-        for share in shares:
-            platform.launch(f"writer-{share}", "writer", share)
+        names = [f"writer-{share}" for share in _shares(writers)]
+        for name, share in zip(names, _shares(writers), strict=True):
+            platform.launch(name, "writer", share)
         began = _begin_of_writing(platform, launched)
-        used = platform.cpu()
-        ended, first = _until_stored(platform, of, before)
-        cpu_seconds = used.until(platform.cpu())
-        pids = platform.pids()
-        most = max(peak_bytes(pids[f"writer-{share}"]) for share in shares)
-        platform.stop(*(f"writer-{share}" for share in shares))
-        run = _run(platform, of, before, ended - began, Sent(), cpu_seconds)
-        return replace(run, writer_bytes=most, start_seconds=first - launched)
+        return _writing(platform, of, names, before, began, platform.cpu(), launched)
 
     return run
+
+
+def _shares(writers: int) -> list[str]:
+    size = PARTITIONS // writers
+    return [f"{first}-{first + size - 1}" for first in range(0, PARTITIONS, size)]
+
+
+def _writing(
+    platform: Platform,
+    of: Pass,
+    names: list[str],
+    before: Ledger,
+    began: float,
+    used: Sample,
+    launched: float | None = None,
+) -> Run:
+    ended, first = _until_stored(platform, of, before)
+    cpu_seconds = used.until(platform.cpu())
+    pids = platform.pids()
+    most = max(peak_bytes(pids[name]) for name in names)
+    platform.stop(*names)
+    run = _run(platform, of, before, ended - began, Sent(), cpu_seconds)
+    return replace(run, writer_bytes=most, start_seconds=None if launched is None else first - launched)
 
 
 async def _fill(platform: Platform, of: Pass) -> None:

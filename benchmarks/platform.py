@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -142,6 +143,33 @@ class Platform:
             ready = self._api_answers if role == "api" else partial(self._is_well, role, since)
             wait_ready(self._roles[role], ready, timeout_s=READY_WITHIN_S, log=self.root / f"{role}.log")
 
+    def start_writers(self, shares: Sequence[str]) -> list[str]:
+        """Start one writer for each of these shares of the log, and wait until all are well; returns their names."""
+        since = datetime.now(UTC)
+        names = [f"writer-{share}" for share in shares]
+        for name, share in zip(names, shares, strict=True):
+            self.launch(name, "writer", share)
+        for name in names:
+            wait_ready(
+                self._roles[name],
+                lambda: len(self._well("writer", since)) >= len(names),
+                timeout_s=READY_WITHIN_S,
+                log=self.root / f"{name}.log",
+            )
+        return names
+
+    @contextmanager
+    def held(self, names: Sequence[str]) -> Iterator[None]:
+        """These roles stand still for as long as this is entered."""
+        pids = [self._roles[name].pid for name in names]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def stop(self, *names: str) -> None:
         """Ask roles to end, all at once, and wait for them."""
         ending = [self._roles.pop(name) for name in names if name in self._roles]
@@ -183,11 +211,14 @@ class Platform:
         return answer.status_code == 200
 
     def _is_well(self, role: str, since: datetime) -> bool:
-        wanted = "platform-broker" if role == "connectors" else role
-        return any(
-            word.component == wanted and word.status == "ok" and word.beat_at > since
+        return bool(self._well("platform-broker" if role == "connectors" else role, since))
+
+    def _well(self, component: str, since: datetime) -> list[str]:
+        return [
+            word.instance
             for word in components(self.conn)
-        )
+            if word.component == component and word.status == "ok" and word.beat_at > since
+        ]
 
     def open_today(self) -> None:
         """Make the partitions for what happens now, over midnight too."""

@@ -58,7 +58,7 @@ def on(platform: Platform, scans: int, writers: int, rounds: int) -> dict[str, A
         platform.forget(of)
         of = platform.next_pass(scans, history_scans=1)
         with progress.step(f"{writers} writer(s) …"):
-            run = paths.log_to_store(writers)(platform, of)
+            run = paths.cold_start(writers)(platform, of)
         runs.append(run)
         most = max(most, run.writer_bytes)
         platform.forget(of)
