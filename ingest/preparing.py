@@ -77,6 +77,7 @@ class _Gathering:
     def __init__(self) -> None:
         self.pieces: list[Rows] = []
         self.new: list[npt.NDArray[np.bool_]] = []
+        self.asked: list[npt.NDArray[np.bool_]] = []
         self.newest: list[Rows] = []
         self.first: list[npt.NDArray[np.bool_]] = []
         self.watched: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]] = []
@@ -115,18 +116,21 @@ def prepare(messages: Sequence[Entry], units: Units, now_us: int) -> Prepared:
     for code, given in batches.items():
         _prepare_unit(code, given, units, gathering)
     rows = concatenate(gathering.pieces) if gathering.pieces else Rows.none()
-    new = np.concatenate(gathering.new) if gathering.new else np.empty(0, np.bool_)
+    new, asked = (
+        np.concatenate(masks) if masks else np.empty(0, np.bool_)
+        for masks in (gathering.new, gathering.asked)
+    )
     texts = Rows.none()
     numbers = rows
     if rows.text is not None:
         textual = np.asarray(pd.notna(rows.text))
-        numbers, texts, new = rows.at(~textual), rows.at(textual), new[~textual]
+        numbers, texts, new, asked = rows.at(~textual), rows.at(textual), new[~textual], asked[~textual]
         rows = concatenate([numbers, texts])
     parts = _parts(gathering.parts)
     newest = concatenate(gathering.newest) if gathering.newest else Rows.none()
     return Prepared(
         messages=messages,
-        numbers=Sorted.of(numbers, new),
+        numbers=Sorted.of(numbers, new, asked),
         texts=texts,
         rows=rows,
         parts=parts,
@@ -155,7 +159,7 @@ def held(entry: Entry, units: Units, detail: str, now_us: int) -> Prepared:
     nothing = np.empty(0, np.bool_)
     parts = _parts([])
     return Prepared(
-        [entry], Sorted.of(none, nothing), none, none, parts, Runs.of(none, parts), none, nothing,
+        [entry], Sorted.of(none, nothing, nothing), none, none, parts, Runs.of(none, parts), none, nothing,
         (np.empty(0, np.int32), np.empty(0, np.int64)), gathering.refused, gathering.unbooked,
         _entries(gathering.entries), {}, [], [], {(entry.lane, entry.unit): entry.sequence},
     )  # fmt: skip
@@ -206,13 +210,14 @@ def _prepare_unit(
             )  # fmt: skip
             pieces.append((rows, checked.row))
     if pieces:
-        _sort(
-            known, concatenate([p for p, _ in pieces]), np.concatenate([row for _, row in pieces]), gathering
-        )
+        rows, row = concatenate([p for p, _ in pieces]), np.concatenate([row for _, row in pieces])
+        _sort(known, rows, row, units.most_recent, gathering)
 
 
-def _sort(known: KnownUnit, rows: Rows, row: npt.NDArray[np.int64], gathering: _Gathering) -> None:
-    """Bring a unit's rows into key order and its newest readings up to date."""
+def _sort(
+    known: KnownUnit, rows: Rows, row: npt.NDArray[np.int64], most_recent: int, gathering: _Gathering
+) -> None:
+    """Bring a unit's rows into key order and what is known of its keys up to date."""
     tags = known.tags
     order = key_order(rows.tag_id, rows.ts)
     rows, row = rows.at(order), row[order]
@@ -228,6 +233,23 @@ def _sort(known: KnownUnit, rows: Rows, row: npt.NDArray[np.int64], gathering: _
     tags.newest[at], tags.value[at] = rows.ts[last], rows.value[last]
     gathering.pieces.append(rows)
     gathering.new.append(new)
+    gathering.asked.append(_asked(known, row, rows.ts, new))
+    known.recent.add(row, rows.ts, most_recent)
+
+
+def _asked(
+    known: KnownUnit, row: npt.NDArray[np.int64], ts: npt.NDArray[np.int64], new: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Which rows of a unit are looked up before they are stored: those that probably are stored already."""
+    late = ~new
+    if not late.any():
+        return late
+    if known.cautious:
+        known.cautious -= 1
+        return late
+    asked = np.zeros(len(late), np.bool_)
+    asked[late] = known.recent.holds(row[late], ts[late])
+    return asked
 
 
 def _any_watched(tags: UnitTags) -> bool:

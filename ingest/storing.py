@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import psycopg
 import structlog
 
@@ -28,8 +26,6 @@ from store.quarantine import Refused
 
 log_ = structlog.get_logger("ingest.storing")
 _ERRORS_KEPT = 100
-_CAUTIOUS_FOR = 50
-"""So many groups after a unit sent what is stored already, its late rows are looked up before they are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +78,6 @@ class Storing:
         self._owned = partitions
         self._hand = hand
         self._session: _Session | None = None
-        self._cautious: Counter[str] = Counter()
 
     def reached(self, stream: str) -> tuple[dict[tuple[str, str], int], dict[tuple[str, int], int]]:
         """(lane, unit) → last sequence stored; (lane, partition) → sequence up to which all is.
@@ -166,9 +161,8 @@ class Storing:
     def _transaction(self, prepared: Prepared, stream: str) -> int:
         session = self._connected()
         conn = session.rows
-        hopeful = not any(self._cautious[unit] for unit in prepared.units)
         with conn.transaction():
-            verdicts, met = measurements.write(conn, prepared.numbers, prepared.parts, hopeful=hopeful)
+            verdicts, surprised = measurements.write(conn, prepared.numbers, prepared.parts)
             if len(prepared.texts):
                 texts = measurements.write_texts(conn, prepared.texts, prepared.parts)
                 verdicts = np.concatenate([verdicts, texts])
@@ -191,18 +185,9 @@ class Storing:
         for records, _, _ in prepared.submissions:
             if records.dataset == "tag":
                 self._known.changed(records.unit, [str(record.get("name")) for record in records.records])
-        self._take_note(prepared, met)
+        if surprised:
+            self._known.surprised(prepared.units)
         return sum(entry.rows for entry in prepared.messages)
-
-    def _take_note(self, prepared: Prepared, met: npt.NDArray[np.intp]) -> None:
-        """Who sent what was stored already is looked at before it is tried, for a while."""
-        for unit in prepared.units:
-            if self._cautious[unit]:
-                self._cautious[unit] -= 1
-        if len(met):
-            for unit in prepared.units:
-                self._cautious[unit] = _CAUTIOUS_FOR
-        self._cautious += Counter()  # drops the zeros
 
     def _hold(self, entry: Entry, detail: str, stream: str) -> int:
         """Put a whole message into the quarantine; every row of it counts as refused."""

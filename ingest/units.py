@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ingest.recent import MOST_KEYS, Recent
 from store import periods, registry
 from store.database import Connection
 from store.tags import UnitTags, renew, unit_tags
@@ -13,11 +14,15 @@ from store.tags import UnitTags, renew, unit_tags
 _LOOK_AGAIN_S = 2.0
 """How often a name or a unit that is not known is looked for again: tags are registered through this writer."""
 _PERIODS_S = 2.0
+_CAUTIOUS_FOR = 50
 
 
 @dataclass(slots=True)
 class KnownUnit:
-    """One unit. `closed_until` µs UTC: readings before it are refused; None when nothing is closed."""
+    """One unit. `closed_until` µs UTC: readings before it are refused; None when nothing is closed.
+
+    `cautious`: for so many groups more, late rows are looked up before they are tried.
+    """
 
     tags: UnitTags
     renewed_at: float
@@ -25,6 +30,8 @@ class KnownUnit:
     closed_read_at: float
     changed: list[str] = field(default_factory=list)
     """Names registered anew since `tags` was read."""
+    recent: Recent = field(default_factory=Recent)
+    cautious: int = 0
 
 
 class Known:
@@ -40,6 +47,12 @@ class Known:
         if (known := self.units.get(code)) is not None:
             known.changed = [*known.changed, *names]
 
+    def surprised(self, codes: Sequence[str]) -> None:
+        """These units sent what was stored already, and it was not known."""
+        for code in codes:
+            if (known := self.units.get(code)) is not None:
+                known.cautious = _CAUTIOUS_FOR
+
     def forget(self, codes: Sequence[str]) -> None:
         """After a failed transaction: what is known of these units' newest readings is ahead of the store."""
         for code in codes:
@@ -52,6 +65,11 @@ class Units:
     def __init__(self, conn: Connection, known: Known) -> None:
         self._conn = conn
         self._known = known
+
+    @property
+    def most_recent(self) -> int:
+        """How many keys may be remembered of each unit."""
+        return MOST_KEYS // max(1, len(self._known.units))
 
     def unit(self, code: str, names: Sequence[str] = (), oldest: int | None = None) -> KnownUnit | None:
         """A unit with its tags; None when not registered.

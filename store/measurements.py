@@ -29,24 +29,26 @@ Verdicts = npt.NDArray[np.int8]
 class Sorted:
     """Numeric rows in key order, ready to be stored.
 
-    `begins` bool[n]: where a key begins. `sure` bool[k] of the k keys: nothing can be stored under it
-    yet. `copy`: the last row of each sure key, encoded for COPY.
+    `begins` bool[n]: where a key begins. Of the k keys, `sure` bool[k]: nothing can be stored under it
+    yet; `asked` bool[k]: something probably is. `copy`: the last row of each key that is not asked for,
+    encoded for COPY.
     """
 
     rows: Rows
     begins: npt.NDArray[np.bool_]
     sure: npt.NDArray[np.bool_]
+    asked: npt.NDArray[np.bool_]
     copy: bytearray
 
     @classmethod
-    def of(cls, rows: Rows, new: npt.NDArray[np.bool_]) -> Sorted:
-        """Of rows in key order; `new` bool[n]: newer than all that is stored of its tag."""
+    def of(cls, rows: Rows, new: npt.NDArray[np.bool_], asked: npt.NDArray[np.bool_]) -> Sorted:
+        """Of rows in key order; `new` bool[n]: newer than all that is stored of its tag; `asked` bool[n]."""
         begins = rows.begins()
         if begins.all():
-            return cls(rows, begins, new, measurement_copy(rows if new.all() else rows.at(new)))
+            return cls(rows, begins, new, asked, measurement_copy(rows.at(~asked) if asked.any() else rows))
         last = _last_of_keys(begins)
-        sure = new[last]
-        return cls(rows, begins, sure, measurement_copy(rows.at(last[sure])))
+        sure, asked = new[last], asked[last]
+        return cls(rows, begins, sure, asked, measurement_copy(rows.at(last[~asked])))
 
 
 def _last_of_keys(begins: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
@@ -63,31 +65,28 @@ def days_of(rows: Rows) -> list[datetime]:
     return [moment(int(day) * DAY_US) for day in np.unique(rows.ts // DAY_US)]
 
 
-def write(
-    conn: Connection, numbers: Sorted, parts: Parts, *, hopeful: bool = True
-) -> tuple[Verdicts, npt.NDArray[np.intp]]:
-    """Store numeric rows; returns what became of each, int8[n], and the rows that met a stored key.
+def write(conn: Connection, numbers: Sorted, parts: Parts) -> tuple[Verdicts, bool]:
+    """Store numeric rows; returns what became of each, int8[n], and whether a key not asked for was there.
 
     Within one call and against what is stored: the same key with the same value and quality is a
     duplicate (a quality that validation had set stands for the good one it replaced); with other
     content a correction, the later arrival wins and what it replaces goes to measurement_revision.
-    However often a key comes, the database sees it once. `hopeful`: keys that may be stored are tried
-    by COPY first, which costs nothing when none is. Needs the days' partitions. Leaves the commit to
+    However often a key comes, the database sees it once. All but the keys asked for are tried by one
+    COPY, which costs nothing when none is stored. Needs the days' partitions. Leaves the commit to
     the caller.
     """
-    rows, begins = numbers.rows, numbers.begins
-    doubtful = ~numbers.sure
-    if numbers.sure.any() and not _copied(conn, numbers.copy):
-        doubtful[:] = True  # somebody stored behind the writer's back
+    rows, asked = numbers.rows, numbers.asked
+    last = _last_of_keys(numbers.begins)
+    surprised = not asked.all() and not _copied(conn, numbers.copy)
+    if surprised:
+        asked = ~numbers.sure
+        if numbers.sure.any() and not _copied(conn, measurement_copy(rows.at(last[numbers.sure]))):
+            asked = np.ones_like(asked)  # somebody stored behind the writer's back
     found = Met.nothing()
-    if doubtful.any():
-        simple = bool(begins.all())
-        where = np.flatnonzero(doubtful) if simple else _last_of_keys(begins)[doubtful]
-        some = rows.at(where)
-        if not (hopeful and _copied(conn, measurement_copy(some))):
-            found = _settle(conn, some)
-            found = Met(np.flatnonzero(doubtful)[found.key], found.content, found.quality)
-    return _judge(conn, rows, rows.value, begins, found, parts), np.flatnonzero(begins)[found.key]
+    if asked.any():
+        found = _settle(conn, rows.at(last[asked]))
+        found = Met(np.flatnonzero(asked)[found.key], found.content, found.quality)
+    return _judge(conn, rows, rows.value, numbers.begins, found, parts), surprised
 
 
 def write_texts(conn: Connection, rows: Rows, parts: Parts) -> Verdicts:
