@@ -17,13 +17,13 @@ EXPRESS_BYTES = 512 * 2**10
 MOST_WAITING = 1_000_000
 """Messages the backlog knows of at most; about 200 bytes each, and the rest waits unread in the log."""
 
-MOST_ROWS: dict[Hand, int] = {"express": 100_000, "bulk": 250_000, "bulk_2": 250_000}
+MOST_ROWS: dict[Hand, int] = {"express": 100_000, "bulk": 400_000, "bulk_2": 400_000}
 """Rows of one group at most."""
-_BYTES: dict[Hand, int] = {"express": 4 * 2**20, "bulk": 8 * 2**20, "bulk_2": 8 * 2**20}
+_BYTES: dict[Hand, int] = {"express": 4 * 2**20, "bulk": 12 * 2**20, "bulk_2": 12 * 2**20}
 # While a unit sends live, its own back-fill and backlog are taken in pieces that hold it up for a moment only.
 _ROWS_BESIDE_LIVE = 100_000
 # However small the turn, a message is taken whole; 50,000 rows is what a large one holds.
-_LEAST_TURN = 100_000
+_LEAST_TURN = 200_000
 
 
 @dataclass(slots=True)
