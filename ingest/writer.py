@@ -85,9 +85,10 @@ async def run(
 class _Hand:
     """One of the writer's hands: its connections, and threads for its two stages."""
 
-    def __init__(self, name: Hand, storing: Storing) -> None:
+    def __init__(self, name: Hand, storing: Storing, most_rows: int) -> None:
         self.name = name
         self.storing = storing
+        self._most_rows = most_rows
         self.rows = _FIRST_ROWS
         """Rows to take for one group: as many as the database stores in about a second."""
         self._threads = ThreadPoolExecutor(2, thread_name_prefix=f"writer-{name}")
@@ -104,7 +105,7 @@ class _Hand:
         if seconds > _LONG_S:
             self.rows = max(self.rows // 2, _LEAST_ROWS)
         elif seconds < _SHORT_S and rows > self.rows // 2:
-            self.rows = min(self.rows * 3 // 2, MOST_ROWS[self.name])
+            self.rows = min(self.rows * 3 // 2, self._most_rows)
         return rows
 
     def close(self) -> None:
@@ -146,8 +147,8 @@ class _Writer:
         log = self._log = await Log.connect(self._log_url, name="writer")
         known = Known()
         self._hands = [
-            _Hand(name, Storing(self._dsn, self._partitions, i, known))
-            for i, name in enumerate(_hands(self._partitions))
+            _Hand(name, Storing(self._dsn, self._partitions, i, known), most_rows)
+            for i, (name, most_rows) in enumerate(_hands(self._partitions).items())
         ]
         # Every hand owns the partitions before any of them stores.
         opening = [
@@ -310,13 +311,17 @@ class _Writer:
         self._log = None
 
 
-def _hands(partitions: list[int]) -> tuple[Hand, ...]:
-    """A second hand for bulk where this writer's share of the machine is more than one core.
+def _hands(partitions: list[int]) -> dict[Hand, int]:
+    """The hands, and the rows of a group that each may take: two for bulk where the writer's share is two cores.
 
     One connection keeps one core of the database busy; more of them than cores slow each other down.
+    Two hands share the memory of one.
     """
-    cores = (os.cpu_count() or 1) * len(partitions) / PARTITIONS
-    return HANDS if cores >= 2 else HANDS[:2]
+    express, bulk, bulk_2 = HANDS
+    hands = {express: MOST_ROWS[express], bulk: MOST_ROWS[bulk]}
+    if (os.cpu_count() or 1) * len(partitions) / PARTITIONS >= 2:
+        hands |= {hand: MOST_ROWS[hand] // 2 for hand in (bulk, bulk_2)}
+    return hands
 
 
 async def _fetch(log: Log, taken: list[Waiting]) -> list[Entry]:
