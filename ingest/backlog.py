@@ -17,13 +17,11 @@ EXPRESS_BYTES = 512 * 2**10
 MOST_WAITING = 1_000_000
 """Messages the backlog knows of at most; about 200 bytes each, and the rest waits unread in the log."""
 
-MOST_ROWS: dict[Hand, int] = {"express": 100_000, "bulk": 400_000, "bulk_2": 400_000}
+MOST_ROWS: dict[Hand, int] = {"express": 100_000, "bulk": 200_000, "bulk_2": 200_000}
 """Rows of one group at most."""
 _BYTES: dict[Hand, int] = {"express": 4 * 2**20, "bulk": 12 * 2**20, "bulk_2": 12 * 2**20}
 # While a unit sends live, its own back-fill and backlog are taken in pieces that hold it up for a moment only.
 _ROWS_BESIDE_LIVE = 100_000
-# However small the turn, a message is taken whole; 50,000 rows is what a large one holds.
-_LEAST_TURN = 200_000
 
 
 @dataclass(slots=True)
@@ -82,7 +80,8 @@ class Backlog:
     def take(self, hand: Hand, rows: int | None = None) -> list[Waiting]:
         """The messages that this hand should store next, oldest first of each unit; empty when there are none.
 
-        `rows`: about so many, no more than MOST_ROWS. They count as taken until they are `done`.
+        `rows`: about so many, no more than MOST_ROWS. They count as taken until they are `done`. As few
+        units as may be, each in its turn: many readings of a tag in one transaction share their costs.
         """
         mine = [unit for unit in self._units.values() if self._is_for(unit, hand)]
         if not mine:
@@ -90,10 +89,9 @@ class Backlog:
         beside_live = hand != "express" and any(u.waiting["live"] and u.waiting["backfill"] for u in mine)
         rows_left = min(_ROWS_BESIDE_LIVE if beside_live else MOST_ROWS[hand], rows or MOST_ROWS[hand])
         bytes_left = _BYTES[hand]
-        turn = max(rows_left // len(mine), _LEAST_TURN)
         found: list[Waiting] = []
         for unit in mine:
-            picked = _turn(unit, hand, min(turn, rows_left), bytes_left)
+            picked = _turn(unit, hand, rows_left, bytes_left)
             if not picked:
                 continue
             unit.hand = hand

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-MOST_KEYS = 4_000_000
+MOST_KEYS = 2_000_000
 """Keys that one writer remembers, of all its units together (8 bytes each)."""
 
 _TS_BITS = 43  # 101 days of microseconds; beyond, keys may be taken for one another

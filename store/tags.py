@@ -22,7 +22,7 @@ NEVER = -(2**62)
 """`UnitTags.newest` of a tag without a reading."""
 
 _KEYS = ("0123456789123456", "qunce-qunce-tags")
-_PAGE = 250_000
+_PAGE = 50_000
 
 
 class Names:
@@ -105,7 +105,7 @@ def renew(conn: Connection, tags: UnitTags, changed: Sequence[str] = ()) -> Unit
     last = int(tags.tag_id.max()) if len(tags) else 0
     fresh = _pages(conn, tags.unit_id, last)
     for start in range(0, len(changed), _PAGE):
-        named = {"named": list(changed[start : start + _PAGE]), "last": last}
+        named = {"named": list(changed[start : start + _PAGE]), "last": last, "after": 0}
         fresh.append(_read(conn, tags.unit_id, "name = ANY(%(named)s::text[]) AND tag_id <= %(last)s", named))
     more = _joined(tags.unit_id, fresh)
     if not len(more):
@@ -146,7 +146,7 @@ def _pages(conn: Connection, unit_id: int, after: int) -> list[_Page]:
     """Tags whose id is greater than `after`: in pages, so that memory stays small."""
     pages = []
     while True:
-        pages.append(_read(conn, unit_id, "tag_id > %(last)s", {"last": after}))
+        pages.append(_read(conn, unit_id, "tag_id > %(after)s", {"after": after}))
         found = pages[-1][0]["tag_id"]
         if len(found) < _PAGE:
             return pages
@@ -163,10 +163,12 @@ def _read(conn: Connection, unit_id: int, which: LiteralString, given: dict[str,
         "SELECT array_agg(t.name ORDER BY t.tag_id), array_agg(t.signal ORDER BY t.tag_id),"
         " array_agg(t.unit ORDER BY t.tag_id), {}"
         " FROM (SELECT * FROM tag WHERE unit_id = %(unit)s AND {} ORDER BY tag_id LIMIT %(most)s) t"
-        " LEFT JOIN latest_value l USING (tag_id)"
+        " LEFT JOIN latest_value l ON l.tag_id = t.tag_id AND l.tag_id > %(after)s"
     ).format(sql.SQL(", ").join(arrays), sql.SQL(which))
     constants = {"types": list(DATA_TYPES), "unit": unit_id, "most": _PAGE}
-    with conn.cursor(binary=True) as cursor:
+    with conn.transaction(), conn.cursor(binary=True) as cursor:
+        # Both sides are read in order of their keys: a hash of all latest values a page would cost more.
+        cursor.execute("SET LOCAL enable_hashjoin = off")
         names, signal, unit, *sent = only(cursor.execute(statement, {**given, **constants}))
     columns: dict[str, npt.NDArray[Any]] = {
         name: values(array, kind) for (name, (_, kind)), array in zip(_COLUMNS.items(), sent, strict=True)
