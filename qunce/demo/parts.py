@@ -12,7 +12,9 @@ from pathlib import Path
 from qunce.demo.beats import Beats, now
 from qunce.demo.ground import Ground
 from qunce.embedded.nats import Nats
-from qunce.embedded.postgres import Postgres, environment
+from qunce.embedded.nats import environment as nats_environment
+from qunce.embedded.postgres import Postgres
+from qunce.embedded.postgres import environment as postgres_environment
 from qunce.settings import PREFIX, Settings
 from qunce.supervisor import Part
 
@@ -44,7 +46,7 @@ def postgres_part(postgres: Postgres) -> Part:
         stop_signal=postgres.stop_signal,
         grace_s=postgres.stop_grace_s,
         user=postgres.user,
-        env=environment(),
+        env=postgres_environment(),
     )
 
 
@@ -56,6 +58,7 @@ def nats_part(nats: Nats) -> Part:
         nats.ready,
         stop_signal=nats.stop_signal,
         grace_s=nats.stop_grace_s,
+        env=nats_environment(),
         stuck=nats.stuck,
     )
 
