@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, LiteralString, Self
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -23,17 +25,20 @@ NEVER = -(2**62)
 
 _KEYS = ("0123456789123456", "qunce-qunce-tags")
 _PAGE = 50_000
+_SHORT, _LISTS_KEPT = 50, 4
 
 
 class Names:
     """Where each of m names stands: two 64-bit hashes a name instead of a Python object (20 B, not 200).
 
-    Two different names share both hashes with a probability of m² / 2^129.
+    Two different names share both hashes with a probability of m² / 2^129. What was found for the last
+    few lists of names is kept: a sender sends the same list again and again.
     """
 
     def __init__(self, first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64]) -> None:
         self._order = np.argsort(first, kind="stable").astype(np.int32)
         self._first, self._second = first[self._order], second[self._order]
+        self._lately: dict[bytes, npt.NDArray[np.int32]] = {}
 
     @classmethod
     def of(cls, names: Sequence[str]) -> Self:
@@ -47,6 +52,16 @@ class Names:
         """The row of each name, -1 where there is none: int64[n]."""
         if not len(self) or not len(names):
             return np.full(len(names), -1, np.int64)
+        if len(names) < _SHORT:
+            return self._found(names)
+        digest = hashlib.blake2b(msgspec.msgpack.encode(names), digest_size=16).digest()
+        if (found := self._lately.get(digest)) is None:
+            if len(self._lately) >= _LISTS_KEPT:
+                self._lately.clear()
+            found = self._lately[digest] = self._found(names).astype(np.int32)
+        return found.astype(np.int64)
+
+    def _found(self, names: Sequence[str]) -> npt.NDArray[np.int64]:
         first, second = _hashes(names)
         at = np.searchsorted(self._first, first).clip(max=len(self) - 1)
         found = (self._first[at] == first) & (self._second[at] == second)

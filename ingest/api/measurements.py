@@ -195,12 +195,15 @@ def _rows(batch: Batch, rows: slice) -> Batch:
     """Some of the readings, with the names of their tags alone, and without refusals."""
     index = batch.tag_index[rows]
     used = np.flatnonzero(np.bincount(index, minlength=len(batch.tags)))
-    renumbered = np.zeros(len(batch.tags), np.int32)
-    renumbered[used] = np.arange(len(used))
+    tags = batch.tags
+    if len(used) < len(tags):
+        renumbered = np.zeros(len(tags), np.int32)
+        renumbered[used] = np.arange(len(used))
+        tags, index = tuple(tags[i] for i in used.tolist()), renumbered[index]
     return replace(
         batch,
-        tags=tuple(batch.tags[i] for i in used.tolist()),
-        tag_index=renumbered[index],
+        tags=tags,
+        tag_index=index,
         ts=batch.ts[rows],
         value=batch.value[rows],
         quality=batch.quality[rows],
