@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -244,44 +245,39 @@ def medians(rounds: Sequence[Seconds]) -> Seconds:
     return {name: round(statistics.median(one.get(name, 0.0) for one in rounds), 2) for name in names}
 
 
+_COLUMNS = (
+    "路径\npath", "行/秒\nrows/s", "占极限\nof limit", "迟到\nlate", "慢\nslower", "CPU µs\na row", "丢失\nlost",
+    "重复\ndoubled",
+)  # fmt: skip
+
+
 def show(found: dict[str, Any], console: Console) -> None:
-    """The table for people."""
+    """The table for people, 80 characters wide."""
     machine = found["machine"]
+    size = found[next(name for name in ("raw_copy", "raw_copy_2") if name in found)]["rows_per_transaction"]
     table = Table(
         title=f"接入 | ingest: {found['rows']:,} 行/轮 rows a pass, {found['tags']:,} 测点 tags, {found['rounds']} 轮 rounds",
-        caption=f"{machine['cores']} × {machine['cpu']}, PostgreSQL {machine['postgresql']} ({machine['layout']}), {machine['date']}",
+        caption=f"{machine['cores']} × {machine['cpu']}, PostgreSQL {machine['postgresql']} ({machine['layout']}), "
+        f"{size:,} 行/事务 rows a transaction of raw_copy, {machine['date']}",
+        box=box.SIMPLE,
+        pad_edge=False,
+        collapse_padding=True,
     )
-    for column in (
-        "路径 path",
-        "行/秒 rows/s",
-        "占极限 of the limit",
-        "20% 迟到 late: 行/秒 rows/s",
-        "慢 slower",
-        "CPU µs/行 row",
-    ):
-        table.add_column(column, justify="left" if column.startswith("路径") else "right")
-    table.add_column("丢失 lost", justify="right")
-    table.add_column("重复 doubled", justify="right")
+    for number, column in enumerate(_COLUMNS):
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
     for name in ("raw_copy", "raw_copy_2"):
         if name in found:
-            size = found[name]["rows_per_transaction"]
-            label = f"{name} ({size:,} 行/事务 rows a transaction)"
+            one = found[name]
             table.add_row(
-                label,
-                f"{found[name]['rows_per_second']:,}",
-                "1.00",
-                "",
-                "",
-                f"{found[name]['cpu_us_per_row']:.1f}",
-                "",
-                "",
+                name, f"{one['rows_per_second']:,}", "1.00", "", "", f"{one['cpu_us_per_row']:.1f}", "", ""
             )
     for name in PATHS:
         if name not in found:
             continue
         one = found[name]
         if "skipped" in one:
-            table.add_row(name, one["skipped"])
+            table.add_row(name, "–")
+            console.print(f"{name}: {one['skipped']}")
             continue
         late = found[f"{name}_late"]
         table.add_row(

@@ -61,7 +61,7 @@ class Postgres:
 
     root: Path
     port: int
-    shared_buffers: str = "512MB"
+    shared_buffers: str = "256MB"
 
     stop_signal: ClassVar[signal.Signals] = (
         signal.SIGINT

@@ -136,8 +136,9 @@ def _verdict(reports: list[dict[str, Any]], back: dict[str, Any] | None, wanted:
     failed = [report["round"] for report in reports if not report["passed"]]
     if back is not None and not back["passed"]:
         failed.append(f"all rounds again: {json.dumps(back)}")
+    rate = acknowledged / max(1.0, sum(report["sent_s"] for report in reports))
     print(
-        f"rounds={len(reports)} acknowledged={acknowledged} lost={lost} doubled={doubled}"
+        f"rounds={len(reports)} acknowledged={acknowledged} rows_per_second={rate:.0f} lost={lost} doubled={doubled}"
         + (f" failed={failed}" if failed else ""),
         flush=True,
     )

@@ -54,6 +54,7 @@ def play(run: Run, number: int, *, ask: bool) -> dict[str, Any]:
         past = (begin_us // _DAY_US - 3) * _DAY_US + number * 10 * _MINUTE_US
         senders = _senders(run, number, record, begin_us, past)
         ground.pause_file.unlink(missing_ok=True)
+        sending = time.monotonic()
         for sender in senders:
             sender.start()
         faults = Faults(ground, record, random.Random(f"{run.seed}/{number}"), run.netem)
@@ -68,6 +69,7 @@ def play(run: Run, number: int, *, ask: bool) -> dict[str, Any]:
         flushing = time.monotonic()
         flushed = _flush(ground, senders)
         flush_s = round(time.monotonic() - flushing, 2)
+        sent_s = round(time.monotonic() - sending, 2)
         windows = [(begin_us, time.time_ns() // 1000 + 1), (past, past + 10 * _MINUTE_US)]
 
         def sent() -> Sent:
@@ -100,6 +102,7 @@ def play(run: Run, number: int, *, ask: bool) -> dict[str, Any]:
         "recovery_s": recovery_s,
         "recovery_steps_s": recovery.steps,
         "flush_s": flush_s,
+        "sent_s": sent_s,
         "stored_after_s": stored_s,
         "took_s": round(time.monotonic() - begun, 1),
         "wrong": wrong,
