@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import psycopg
 
 from ingest.batch import Batch, Refusal, decode
 from ingest.canary import decode_canary
@@ -44,8 +45,8 @@ class Prepared:
     `numbers`, `texts`: rows in key order, of numeric and of text tags; `rows`: both; `runs` of `rows`.
     `newest`: for each tag that became newer its newest row, `first` where it is the first of all.
     `watched`: tag_id and since when its value has been the same. `entries`: what the log says of the
-    messages of known sources; `refused`: rows among theirs, `unbooked` what no account has. `ahead_s`: source_id → seconds its clock is ahead. `reached`: (lane,
-    unit) → last sequence. `late`: some row may be stored already.
+    messages of known sources; `refused`: rows among theirs, `unbooked` what no account has. `ahead_s`:
+    source_id → seconds its clock is ahead. `reached`: (lane, unit) → last sequence.
     """
 
     messages: Sequence[Entry]
@@ -111,6 +112,8 @@ def prepare(messages: Sequence[Entry], units: Units, now_us: int) -> Prepared:
                 submissions += _submitted(decode_records(entry.data), units)
             else:
                 batches.setdefault(entry.unit, []).append((entry, _batch(entry)))
+        except psycopg.Error:
+            raise
         except Exception as error:  # whatever the bytes do to the decoders, one message holds up nobody
             _refuse_whole(gathering, entry, units, f"{type(error).__name__}: {error}", now_us)
     for code, given in batches.items():

@@ -24,19 +24,24 @@ class Recent:
         self._young: list[Keys] = []
         self._old = np.empty(0, np.int64)
 
+    @property
+    def pieces(self) -> int:
+        """How many arrays have to be looked through."""
+        return 1 + len(self._young)
+
     def add(self, row: npt.NDArray[np.int64], ts: npt.NDArray[np.int64], most: int) -> None:
         """Remember keys, unless there are more than `most`; of those before, at least the last `most` / 2."""
         if not 0 < len(row) <= most:
             return
         keys = _folded(row, ts)
         # In order of (row, ts) they are in order already, but where 101 days begin anew.
-        self._young.append(keys if bool((keys[1:] >= keys[:-1]).all()) else np.sort(keys))
+        piece = keys if bool((keys[1:] >= keys[:-1]).all()) else np.sort(keys)
+        self._young = _merged([*self._young, piece])
         if sum(map(len, self._young)) > most // 2:
             self._old, self._young = np.sort(np.concatenate(self._young), kind="stable"), []
 
     def holds(self, row: npt.NDArray[np.int64], ts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Which of these keys are remembered, bool[n]."""
-        self._young = _merged(self._young)
         keys = _folded(row, ts)
         found = np.zeros(len(keys), np.bool_)
         for piece in (self._old, *self._young):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from itertools import product
 
 import msgspec
 import numpy as np
@@ -38,11 +39,11 @@ class _Session:
     units: Units
 
     @classmethod
-    def open(cls, dsn: str, partitions: Sequence[int], hand: int, known: Known) -> _Session:
+    def open(cls, dsn: str, partitions: Sequence[int], hands: Sequence[int], known: Known) -> _Session:
         with ExitStack() as opened:
             other = opened.enter_context(closing(connect(dsn, application="writer-other", autocommit=True)))
             rows = opened.enter_context(closing(connect(dsn, application="writer", autocommit=True)))
-            for partition in partitions:
+            for hand, partition in product(hands, partitions):
                 if not accounts.own_partition(rows, partition, hand):
                     raise OwnedElsewhere(f"another writer owns partition {partition} of the log")
             session = cls(rows, other, DayPartitions(other), Units(other, known))
@@ -66,18 +67,27 @@ class Storing:
     """Prepares and commits groups of messages; holds the connections and what is known of the units.
 
     Owns `partitions` of the log while connected (raises OwnedElsewhere): two writers of one partition
-    would count every row twice. `hand` numbers the Storings of one writer, `known` is common to them. One call of `ready` and
-    one of `commit` may run at once, in the order in which groups are taken; nothing else may.
+    would count every row twice. `hands` are numbers that no two Storings of one writer share, and that all of
+    them together make up; `known` is common to them. One call of `ready` and one of `commit` may run at once,
+    in the order in which groups are taken; nothing else may.
     """
 
     def __init__(
-        self, dsn: str, partitions: Sequence[int] = (), hand: int = 0, known: Known | None = None
+        self,
+        dsn: str,
+        partitions: Sequence[int] = (),
+        hands: Sequence[int] = (0,),
+        known: Known | None = None,
     ) -> None:
         self._known = known or Known()
         self._dsn = dsn
         self._owned = partitions
-        self._hand = hand
+        self._hands = hands
         self._session: _Session | None = None
+
+    def open(self) -> None:
+        """Connect and own the partitions. Raises psycopg.Error, OwnedElsewhere."""
+        self._connected()
 
     def reached(self, stream: str) -> tuple[dict[tuple[str, str], int], dict[tuple[str, int], int]]:
         """(lane, unit) → last sequence stored; (lane, partition) → sequence up to which all is.
@@ -155,7 +165,7 @@ class Storing:
     def _connected(self) -> _Session:
         if self._session is None or self._session.lost:
             self.close()
-            self._session = _Session.open(self._dsn, self._owned, self._hand, self._known)
+            self._session = _Session.open(self._dsn, self._owned, self._hands, self._known)
         return self._session
 
     def _transaction(self, prepared: Prepared, stream: str) -> int:
@@ -185,8 +195,8 @@ class Storing:
         for records, _, _ in prepared.submissions:
             if records.dataset == "tag":
                 self._known.changed(records.unit, [str(record.get("name")) for record in records.records])
-        if surprised:
-            self._known.surprised(prepared.units)
+        if len(surprised):
+            self._known.surprised(prepared.units, surprised)
         return sum(entry.rows for entry in prepared.messages)
 
     def _hold(self, entry: Entry, detail: str, stream: str) -> int:

@@ -6,6 +6,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
 from ingest.recent import MOST_KEYS, Recent
 from store import periods, registry
 from store.database import Connection
@@ -47,10 +50,11 @@ class Known:
         if (known := self.units.get(code)) is not None:
             known.changed = [*known.changed, *names]
 
-    def surprised(self, codes: Sequence[str]) -> None:
-        """These units sent what was stored already, and it was not known."""
+    def surprised(self, codes: Sequence[str], tag_id: npt.NDArray[np.int32]) -> None:
+        """Of these tags of these units something came that was stored already, and it was not known."""
         for code in codes:
-            if (known := self.units.get(code)) is not None:
+            known = self.units.get(code)
+            if known is not None and np.isin(tag_id, known.tags.tag_id).any():
                 known.cautious = _CAUTIOUS_FOR
 
     def forget(self, codes: Sequence[str]) -> None:
@@ -84,7 +88,9 @@ class Units:
             now - known.renewed_at > _LOOK_AGAIN_S and (known.tags.rows.find(names) < 0).any()
         ):
             changed, known.changed = known.changed, []
-            known.tags = renew(self._conn, known.tags, changed)
+            renewed = renew(self._conn, known.tags, changed)
+            if renewed is not known.tags:
+                known.tags, known.recent = renewed, Recent()  # the rows have moved
             known.renewed_at = now
         closed = known.closed_until is not None and oldest is not None and oldest < known.closed_until
         if closed or now - known.closed_read_at > _PERIODS_S:

@@ -146,17 +146,25 @@ class _Writer:
         """Join log and database, and store until told to stop. Raises what interrupts it."""
         log = self._log = await Log.connect(self._log_url, name="writer")
         known = Known()
+        hands = _hands(self._partitions)
+        # The first owns the partitions for the hands that there are not, too: a writer with more may be dying.
+        numbers: list[tuple[int, ...]] = [
+            (0, *range(len(hands), len(HANDS))),
+            *((i,) for i in range(1, len(hands))),
+        ]
         self._hands = [
-            _Hand(name, Storing(self._dsn, self._partitions, i, known), most_rows)
-            for i, (name, most_rows) in enumerate(_hands(self._partitions).items())
+            _Hand(name, Storing(self._dsn, self._partitions, mine, known), most_rows)
+            for (name, most_rows), mine in zip(hands.items(), numbers, strict=True)
         ]
-        # Every hand owns the partitions before any of them stores.
-        opening = [
-            asyncio.create_task(asyncio.to_thread(hand.storing.reached, log.identity)) for hand in self._hands
-        ]
-        await asyncio.wait(opening)
-        reached = [task.result() for task in opening]
-        self._backlog = Backlog(*reached[0])
+        opened = await asyncio.gather(
+            *(asyncio.to_thread(hand.storing.open) for hand in self._hands), return_exceptions=True
+        )
+        for error in opened:
+            if error is not None:
+                raise error
+        # Not before every hand owns the partitions: what another writer was committing is committed now, or never.
+        reached = await asyncio.to_thread(self._hands[0].storing.reached, log.identity)
+        self._backlog = Backlog(*reached)
         index = log.index(self._partitions)
         tasks = [asyncio.create_task(self._follow(index)), asyncio.create_task(self._keep_house(log, index))]
         tasks += [asyncio.create_task(self._store(hand, log)) for hand in self._hands]
@@ -319,7 +327,7 @@ def _hands(partitions: list[int]) -> dict[Hand, int]:
     """
     express, bulk, bulk_2 = HANDS
     hands = {express: MOST_ROWS[express], bulk: MOST_ROWS[bulk]}
-    if (os.cpu_count() or 1) * len(partitions) / PARTITIONS >= 2:
+    if len(os.sched_getaffinity(0)) * len(partitions) / PARTITIONS >= 2:
         hands |= {hand: MOST_ROWS[hand] // 2 for hand in (bulk, bulk_2)}
     return hands
 

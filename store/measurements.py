@@ -65,8 +65,8 @@ def days_of(rows: Rows) -> list[datetime]:
     return [moment(int(day) * DAY_US) for day in np.unique(rows.ts // DAY_US)]
 
 
-def write(conn: Connection, numbers: Sorted, parts: Parts) -> tuple[Verdicts, bool]:
-    """Store numeric rows; returns what became of each, int8[n], and whether a key not asked for was there.
+def write(conn: Connection, numbers: Sorted, parts: Parts) -> tuple[Verdicts, npt.NDArray[np.int32]]:
+    """Store numeric rows; returns what became of each, int8[n], and the tags of stored keys not asked for, int32[].
 
     Within one call and against what is stored: the same key with the same value and quality is a
     duplicate (a quality that validation had set stands for the good one it replaced); with other
@@ -77,16 +77,19 @@ def write(conn: Connection, numbers: Sorted, parts: Parts) -> tuple[Verdicts, bo
     """
     rows, asked = numbers.rows, numbers.asked
     last = _last_of_keys(numbers.begins)
-    surprised = not asked.all() and not _copied(conn, numbers.copy)
-    if surprised:
-        asked = ~numbers.sure
-        if numbers.sure.any() and not _copied(conn, measurement_copy(rows.at(last[numbers.sure]))):
+    if not asked.all() and not _copied(conn, numbers.copy):
+        # Something is there after all: what is certain goes the short way, unless that was all there was.
+        tried, asked = ~asked, ~numbers.sure
+        certain = last[numbers.sure]
+        if (tried == numbers.sure).all() or not _copied(conn, measurement_copy(rows.at(certain))):
             asked = np.ones_like(asked)  # somebody stored behind the writer's back
     found = Met.nothing()
     if asked.any():
         found = _settle(conn, rows.at(last[asked]))
         found = Met(np.flatnonzero(asked)[found.key], found.content, found.quality)
-    return _judge(conn, rows, rows.value, numbers.begins, found, parts), surprised
+    surprising = found.key[~numbers.asked[found.key]]
+    verdicts = _judge(conn, rows, rows.value, numbers.begins, found, parts)
+    return verdicts, rows.tag_id[last[surprising]]
 
 
 def write_texts(conn: Connection, rows: Rows, parts: Parts) -> Verdicts:

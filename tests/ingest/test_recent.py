@@ -39,6 +39,14 @@ def test_the_latest_keys_are_kept_and_no_more_than_its_share() -> None:
     assert sum(held) <= 11
 
 
+def test_many_small_additions_are_few_pieces() -> None:
+    recent = Recent()
+    for second in range(3_000):
+        recent.add(np.zeros(1, np.int64), np.full(1, NOW + second), most=100_000)
+    assert recent.holds(np.zeros(3_000, np.int64), NOW + np.arange(3_000)).all()
+    assert recent.pieces < 20
+
+
 def test_more_than_its_share_at_once_is_not_remembered() -> None:
     recent = Recent()
     recent.add(np.arange(101), np.full(101, NOW), most=100)

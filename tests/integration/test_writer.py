@@ -337,6 +337,30 @@ def test_late_rows_among_stored_ones_land_and_duplicates_among_them_are_counted(
     assert latest.fetchone() == (200.0,)
 
 
+def test_what_came_before_this_writer_began_is_met_by_surprise(
+    dsn: str, conn: Connection, storing: Storing
+) -> None:
+    def row(i: int) -> tuple[str, int, float | str]:
+        return ("M1.produced", HOUR + i * 1_000_000, float(i))
+
+    for rows in ([row(i) for i in range(0, 20, 2)], [row(2), row(3), row(30)], [row(3), row(4), row(5)]):
+        fresh = Storing(dsn)  # remembers nothing
+        fresh.store([readings(rows)], "S")
+        fresh.close()
+    got = account(conn)
+    assert (got.received, got.stored, got.duplicates, got.corrections) == (16, 13, 3, 0)
+    assert accounts.count_rows(conn) == [(UNIT, 13, 0, 0)]
+
+
+def test_what_is_remembered_and_is_not_stored_after_all_is_stored(storing: Storing, conn: Connection) -> None:
+    rows: list[tuple[str, int, float | str]] = [("M1.produced", HOUR + i, float(i)) for i in range(5)]
+    message = readings(rows)
+    storing.ready([message])  # never committed, and nobody says so
+    storing.store([message], "S")
+    assert account(conn).stored == 5
+    assert accounts.count_rows(conn) == [(UNIT, 5, 0, 0)]
+
+
 def test_rows_stored_behind_the_writers_back_are_met_all_the_same(storing: Storing, conn: Connection) -> None:
     storing.store([readings([("M1.produced", HOUR, 1.0)])], "S")
     conn.execute(
