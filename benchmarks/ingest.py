@@ -190,6 +190,12 @@ def result(bench: Bench, platform: Platform, rows: int, rounds: int) -> dict[str
         }
     for name, measured in bench.found.items():
         found[name] = _figures(name, measured, bench.found, platform.broker)
+    if "log_to_store" in found and (beside := bench.limits.get(2)):
+        # One writer may store over two connections: what it has of two bare ones.
+        rate = statistics.median(limit.rows_per_second for limit in beside)
+        found["log_to_store"]["ratio_to_raw_copy_2"] = round(
+            found["log_to_store"]["rows_per_second"] / rate, 3
+        )
     for name, reason in bench.skipped.items():
         found[name] = {"skipped": reason}
     found["lost"] = sum(run.verdict.lost for one in bench.found.values() for run in one.runs)

@@ -51,7 +51,8 @@ Path = Callable[[Platform, Pass], Run]
 def log_to_store(writers: int) -> Path:
     """`writers` processes, well and idle, stand still while the log is filled; timed from when they are let go.
 
-    As the connections of the bare COPY do, they begin together; of the pass they know nothing yet.
+    As the connections of the bare COPY do, they begin together. Nothing of the pass is read or prepared yet;
+    the headers of its messages may lie in the writers' sockets.
     """
 
     def run(platform: Platform, of: Pass) -> Run:
