@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -23,9 +24,13 @@ from qunce.reporter import Reporter
 from qunce.roles import BEAT_S, Role, beat, needed
 from qunce.settings import Settings
 
+_SWITCH_S = 0.0005
+
 
 def build(settings: Settings, roles: Sequence[Role], dsn: str, log_url: str) -> FastAPI:
     """The open interface, the pages, or both, as one application. Raises SettingsError."""
+    # A thread that checks a large body holds up the answers to everybody else for as long as this.
+    sys.setswitchinterval(_SWITCH_S)
     if "api" in roles:
         from ingest.api import create_api
 
