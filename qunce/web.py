@@ -29,8 +29,6 @@ _SWITCH_S = 0.0005
 
 def build(settings: Settings, roles: Sequence[Role], dsn: str, log_url: str) -> FastAPI:
     """The open interface, the pages, or both, as one application. Raises SettingsError."""
-    # A thread that checks a large body holds up the answers to everybody else for as long as this.
-    sys.setswitchinterval(_SWITCH_S)
     if "api" in roles:
         from ingest.api import create_api
 
@@ -82,6 +80,8 @@ async def serve(
     app: FastAPI, settings: Settings, roles: Sequence[Role], stop: asyncio.Event, report: Reporter
 ) -> None:
     """Serve until `stop` is set, then drain (at most 5 s). Raises OSError when the port cannot be had."""
+    # A thread that checks a large body holds up the answers to everybody else for as long as this.
+    sys.setswitchinterval(_SWITCH_S)
     names = [role for role in roles if role in ("api", "dashboard")]
     server = _Server(
         uvicorn.Config(
