@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -15,7 +14,7 @@ import bcrypt
 
 from qunce.embedded.nats import write_units
 from qunce.settings import SettingsError
-from store import registry
+from store import identity, registry
 from store.database import connect
 from store.registry import NewPilot, NewUnit
 
@@ -78,8 +77,8 @@ def provision(dsn: str, pilots: Sequence[Mapping[str, Any]], keys_file: Path) ->
                 conn, NewPilot(**{**fields, "unit_code": unit.code, "started_on": started_on})
             )
             known = keys.get(unit.code)
-            if known is None or registry.unit_of_key(conn, known) is None:
-                keys[unit.code] = new_key()
+            if known is None or identity.authenticate_key(conn, identity.digest(known)) is None:
+                keys[unit.code] = identity.new_key()
                 registry.add_key(conn, unit.code, keys[unit.code], _mqtt_digest(keys[unit.code]))
         # The keys must be on disk before the database holds their digests: a digest without its key is useless.
         _keep(keys_file, keys)
@@ -100,11 +99,6 @@ def write_nats_users(dsn: str, mqtt_url: str, target: Path) -> int:
         target, units, platform_password=unquote(broker.password), platform_user=unquote(broker.username)
     )
     return len(units)
-
-
-def new_key() -> str:
-    """A new API key: 256 random bits."""
-    return f"qk_{secrets.token_urlsafe(32)}"
 
 
 def _mqtt_digest(key: str) -> str:

@@ -15,6 +15,7 @@ import structlog
 
 from qunce.reporter import Reporter
 from qunce.settings import PARTITIONS, Settings, SettingsError, partitions, variable
+from store.roles import DATABASE_ROLES, Logins, logins
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -45,6 +46,23 @@ def needed(settings: Settings, key: str) -> str:
     return str(value.get_secret_value())
 
 
+def logins_of(settings: Settings) -> Logins:
+    """How each part logs in to the database: as set, else derived from the owner's DSN. Raises SettingsError."""
+    given: dict[str, str] = {
+        role: dsn.get_secret_value()
+        for role in DATABASE_ROLES
+        if (dsn := getattr(settings.database, f"{role}_dsn")) is not None
+    }
+    if len(given) < len(DATABASE_ROLES):
+        given = logins(needed(settings, "database.dsn"))._asdict() | given
+    return Logins(**given)
+
+
+def _reporting(known: Logins, roles: Sequence[Role]) -> str:
+    """As whom this process reports its status: as the first of its parts that has a database role."""
+    return next((str(getattr(known, role)) for role in roles if role in DATABASE_ROLES), known.monitor)
+
+
 def run(settings: Settings, roles: Sequence[Role]) -> int:
     """Run the roles until SIGTERM or SIGINT, then drain; returns the exit code.
 
@@ -52,17 +70,19 @@ def run(settings: Settings, roles: Sequence[Role]) -> int:
     wrong. A role that fails ends the process
     (exit code 1): whoever started it starts it again.
     """
-    dsn, log_url = needed(settings, "database.dsn"), needed(settings, "log.url")
+    logins, log_url = logins_of(settings), needed(settings, "log.url")
     sources = _sources(settings) if "connectors" in roles else None
     app = None
     if {"api", "dashboard"} & set(roles):
         from qunce import web
 
-        app = web.build(settings, roles, dsn, log_url)
+        app = web.build(settings, roles, logins, log_url)
     asyncio.run(found_log(log_url, settings.log.max_bytes, attempts=3))
-    reporter = Reporter(dsn, f"{socket.gethostname()}/{'+'.join(roles)}{_share(settings, roles)}")
+    reporter = Reporter(
+        _reporting(logins, roles), f"{socket.gethostname()}/{'+'.join(roles)}{_share(settings, roles)}"
+    )
     try:
-        return asyncio.run(_run(settings, roles, dsn, log_url, app, sources, reporter))
+        return asyncio.run(_run(settings, roles, logins, log_url, app, sources, reporter))
     finally:
         reporter.close()
 
@@ -112,7 +132,7 @@ async def found_log(url: str, max_bytes: int, *, attempts: int) -> bool:
 async def _run(
     settings: Settings,
     roles: Sequence[Role],
-    dsn: str,
+    logins: Logins,
     log_url: str,
     app: FastAPI | None,
     sources: Path | None,
@@ -128,7 +148,9 @@ async def _run(
     if "writer" in roles:
         from ingest import writer
 
-        work["writer"] = writer.run(dsn, log_url, stop, report, partitions(settings.writer.partitions))
+        work["writer"] = writer.run(
+            logins.writer, log_url, stop, report, partitions(settings.writer.partitions)
+        )
     if sources is not None:
         from connectors import host
 
@@ -137,7 +159,7 @@ async def _run(
     if "metrics" in roles:
         from metrics import scheduler
 
-        work["metrics"] = scheduler.run(dsn, stop, report)
+        work["metrics"] = scheduler.run(logins.metrics, stop, report)
     tasks = {asyncio.ensure_future(job): name for name, job in work.items()}
     _log.info("started", roles=list(roles), pid=os.getpid())
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -55,14 +55,29 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _role_dsn(zh: str, en: str) -> Any:
+    return Field(
+        None,
+        description=f"{zh}登录数据库的地址 | URL by which {en} logs in as its own role;"
+        " derived from `database.dsn` when it is not set",
+    )
+
+
 class Database(_Section):
     """The store."""
 
     dsn: PostgresDsn | None = Field(
         None,
-        description="PostgreSQL 数据库地址 | URL of the database: `postgresql://user:password@host:port/database`;"
-        " the demo brings its own PostgreSQL when it is not set",
+        description="PostgreSQL 数据库所有者的地址 | URL of the database, as its owner:"
+        " `postgresql://user:password@host:port/database`; the demo brings its own PostgreSQL when it is not set",
     )
+
+    api_dsn: PostgresDsn | None = _role_dsn("开放接口", "the open interface")
+    dashboard_dsn: PostgresDsn | None = _role_dsn("页面", "the pages")
+    writer_dsn: PostgresDsn | None = _role_dsn("入库", "the writer")
+    metrics_dsn: PostgresDsn | None = _role_dsn("指标计算", "the metrics engine")
+    monitor_dsn: PostgresDsn | None = _role_dsn("运行监测", "the platform's own figures")
+    auth_dsn: PostgresDsn | None = _role_dsn("身份校验", "checking credentials")
 
 
 class Log(_Section):

@@ -23,16 +23,17 @@ from ingest.log import LogUnavailable
 from qunce.reporter import Reporter
 from qunce.roles import BEAT_S, Role, beat, needed
 from qunce.settings import Settings
+from store.roles import Logins
 
 _SWITCH_S = 0.0005
 
 
-def build(settings: Settings, roles: Sequence[Role], dsn: str, log_url: str) -> FastAPI:
+def build(settings: Settings, roles: Sequence[Role], logins: Logins, log_url: str) -> FastAPI:
     """The open interface, the pages, or both, as one application. Raises SettingsError."""
     if "api" in roles:
         from ingest.api import create_api
 
-        app = create_api(dsn, log_url, metrics_token=settings.api.metrics_token)
+        app = create_api(logins, log_url, metrics_token=settings.api.metrics_token)
     else:
         app = _pages_only()
     if "dashboard" in roles:
@@ -46,7 +47,13 @@ def build(settings: Settings, roles: Sequence[Role], dsn: str, log_url: str) -> 
             session_hours=settings.dashboard.session_hours,
             secure_cookie=settings.dashboard.secure_cookie,
         )
-        attach(app, dsn=dsn, login=login, zone=settings.dashboard.zone)
+        owner = settings.database.dsn
+        attach(
+            app,
+            dsn=owner.get_secret_value() if owner else logins.dashboard,
+            login=login,
+            zone=settings.dashboard.zone,
+        )
     return app
 
 

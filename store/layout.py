@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from importlib.resources import files
 from typing import Literal, LiteralString, cast
-
-from psycopg import sql
 
 from store.database import Connection
 
 Layout = Literal["native", "hypertable"]
-_PARTITION_LOCK = 7_236_002
 
 
 def offered(conn: Connection) -> Layout:
@@ -72,23 +69,8 @@ class DayPartitions:
         if not self._native:
             return
         for day in sorted(set(days) - self._known):
-            name = sql.Identifier(f"measurement_{day:%Y%m%d}")
-            start = datetime(day.year, day.month, day.day, tzinfo=UTC)
             with conn.transaction():
-                conn.execute("SELECT pg_advisory_xact_lock(%s)", (_PARTITION_LOCK,))
-                row = conn.execute("SELECT to_regclass(%s)", (f"measurement_{day:%Y%m%d}",)).fetchone()
-                if row is not None and row[0] is None:
-                    # Made apart and attached: attaching waits for no reader, and makes none wait.
-                    conn.execute(sql.SQL("CREATE TABLE {} (LIKE measurement INCLUDING ALL)").format(name))
-                    conn.execute(
-                        sql.SQL(
-                            "ALTER TABLE measurement ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})"
-                        ).format(
-                            name,
-                            sql.Literal(start.isoformat()),
-                            sql.Literal((start + timedelta(days=1)).isoformat()),
-                        )
-                    )
+                conn.execute("SELECT make_day_partition(%s)", (day,))
             self._known.add(day)
 
 

@@ -1,4 +1,4 @@
-"""Forward-only migrations: the numbered SQL files beside this module, then the physical layout."""
+"""Forward-only migrations: the numbered SQL files beside this module, then the physical layout, then who may what."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import LiteralString
 
 from store.database import Connection
 from store.layout import apply_layout
+from store.roles import grant_access
 
 _LOCK = 7_236_001  # advisory lock: one migrating process at a time
 
@@ -25,8 +26,9 @@ def migrations() -> Iterator[tuple[str, LiteralString]]:
 def migrate(conn: Connection) -> list[str]:
     """Apply what has not been applied; each file and its marker in one transaction.
 
-    Returns the names applied now. Raises psycopg.Error when a statement fails; files applied
-    before it stay applied. Safe to call from several processes at once.
+    Returns the names applied now. Raises psycopg.Error when a statement fails, files applied before it
+    stay applied; RolesMissing when the roles of the application are not there and cannot be made.
+    Safe to call from several processes at once.
     """
     conn.autocommit = True
     conn.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
@@ -45,6 +47,7 @@ def migrate(conn: Connection) -> list[str]:
                 conn.execute("INSERT INTO schema_migration (name) VALUES (%s)", (name,))
             applied.append(name)
         apply_layout(conn)
+        grant_access(conn)
         return applied
     finally:
         conn.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import date
 from typing import Literal, NamedTuple
 
 from store.database import Connection, only
+from store.identity import digest
 
 
 class Unit(NamedTuple):
@@ -37,21 +37,6 @@ class NewPilot(NamedTuple):
     unit_code: str
     stage: str
     started_on: date
-
-
-def digest(key: str) -> bytes:
-    """What is kept of an API key: SHA-256, enough for a secret of 256 random bits."""
-    return hashlib.sha256(key.encode()).digest()
-
-
-def unit_of_key(conn: Connection, key: str) -> Unit | None:
-    """The unit whose valid key this is."""
-    row = conn.execute(
-        "SELECT u.unit_id, u.code FROM api_key k JOIN lead_unit u USING (unit_id)"
-        " WHERE k.digest = %s AND k.revoked_at IS NULL",
-        (digest(key),),
-    ).fetchone()
-    return Unit(*row) if row else None
 
 
 def unit_ids(conn: Connection) -> dict[str, int]:

@@ -13,23 +13,24 @@ from pydantic import SecretStr
 from starlette.routing import Match
 
 from ingest.api import datasets, measurements, metrics, quarantine, reading
+from ingest.api.doors import OPEN, require_declared
 from ingest.api.gate import Gate
 from ingest.api.problems import Problem, install
 from ingest.api.unread import Unread
-from store.database import open_pool
+from store.roles import Logins
 
 Report = Callable[[str, str, dict[str, Any]], None]
 
 
 def create_api(
-    dsn: str, log_url: str, *, pool_size: int = 4, metrics_token: SecretStr | None = None
+    logins: Logins, log_url: str, *, pool_size: int = 4, metrics_token: SecretStr | None = None
 ) -> FastAPI:
     """The FastAPI application of the open interface. `metrics_token`: see `ingest.api.metrics`.
 
     Unknown paths below /api are answered here, before any catch-all that pages may bring.
-    `app.state.gate` holds what the routes share.
+    `app.state.gate` holds what the routes share. Raises RuntimeError when a route declares no permission.
     """
-    gate = Gate(open_pool(dsn, application="api", max_size=pool_size), log_url)
+    gate = Gate(logins, log_url, pool_size=pool_size)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -56,7 +57,7 @@ def create_api(
     app.include_router(quarantine.router(gate))
     app.include_router(metrics.router(gate, metrics_token))
 
-    @app.get("/healthz", include_in_schema=False)
+    @app.get("/healthz", include_in_schema=False, dependencies=[OPEN])
     async def healthz() -> JSONResponse:
         health = await gate.health()
         return JSONResponse(health, 200 if set(health.values()) == {"ok"} else 503)
@@ -65,6 +66,7 @@ def create_api(
         "/api/{rest:path}",
         methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         include_in_schema=False,
+        dependencies=[OPEN],
     )
     async def nothing_here(rest: str, request: Request) -> None:
         # A catch-all takes every method, so it must tell a wrong method from a wrong path itself.
@@ -72,4 +74,5 @@ def create_api(
         code = "method_not_allowed" if known else "not_found"
         raise Problem(code, {"path": request.url.path, "method": request.method})
 
+    require_declared(app)
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Collection
 
 from fastapi import Request
@@ -50,7 +51,11 @@ async def read_body(request: Request, room: Room, types: Collection[str] = JSON)
         if arrived > size:
             _fits(arrived, room)
         parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    body = parts[0] if len(parts) == 1 else b"".join(parts)
+    signed = getattr(request.state, "content_sha256", None)
+    if signed is not None and hashlib.sha256(body).hexdigest() != signed:
+        raise Problem("bad_signature", {"detail": "X-Qunce-Content-Sha256"})
+    return body
 
 
 def _fits(size: int, room: Room) -> None:

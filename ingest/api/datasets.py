@@ -39,7 +39,7 @@ def router(gate: Gate) -> APIRouter:
     """The routes, on this process's gate."""
     routes = APIRouter()
 
-    @routes.post("/api/v1/datasets/{name}", tags=["datasets"])
+    @routes.post("/api/v1/datasets/{name}", tags=["datasets"], dependencies=[gate.allow("datasets:write")])
     async def report(
         name: str,
         request: Request,
@@ -84,7 +84,9 @@ def router(gate: Gate) -> APIRouter:
             gate.forget_tags(unit)
         return _answer(batch, verdict)
 
-    @routes.get("/api/v1/submissions/{batch}", tags=["datasets"])
+    @routes.get(
+        "/api/v1/submissions/{batch}", tags=["datasets"], dependencies=[gate.allow("submissions:read")]
+    )
     async def submission(batch: str, request: Request) -> dict[str, Any]:
         """The verdict on one of your submissions of dataset records."""
         unit = await gate.unit(request)

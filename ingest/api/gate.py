@@ -1,33 +1,34 @@
-"""What every request passes: who it is, whether there is room, and the way into the log."""
+"""What every request passes: who it is, what that caller may do, whether there is room, and the way into the log."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg
-from fastapi import Request
+from fastapi import Depends, Request
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from ingest.api import credentials
 from ingest.api.decoders import Decoders
 from ingest.api.limits import Meter
 from ingest.api.problems import Problem
 from ingest.api.rooms import Rooms
 from ingest.log import Kind, Lane, Log, LogFull, LogUnavailable, UnitShareSpent
-from store import registry
-from store.database import Connection, classify
+from store.database import Connection, classify, open_pool
+from store.identity import NOBODY, Permission, Principal, acting
 from store.registry import Unit
+from store.roles import Logins
 from store.tags import UnitTags, unit_tags
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_KEY_TTL_S = 30.0
 _TAGS_TTL_S = 60.0
 _TAGS_RELOAD_S = 1.0
-_CACHED_KEYS = 10_000
 # Answers that refuse, of each unit, or address without a valid key: more of them wait, and so does
 # who asks. What is refused by the row is paid off before the unit's next request is read.
 _REFUSALS_PER_S, _REFUSALS_AT_ONCE, _REFUSAL_WAITS_S = 20, 100, 10
@@ -36,65 +37,91 @@ MALFORMED_AS_ROWS = 100
 """What a body that cannot be read costs of that: the log, the quarantine, and somebody's attention."""
 
 
+_caller: ContextVar[Principal] = ContextVar("caller", default=NOBODY)
+"""Whom the running request is served for: nobody, until its permission was checked."""
+
+
 class Gate:
     """Shared by all routes of one process."""
 
-    def __init__(self, dsn_pool: ConnectionPool[Connection], log_url: str) -> None:
-        self._pool = dsn_pool
+    def __init__(self, logins: Logins, log_url: str, *, pool_size: int = 4) -> None:
+        self._pool = open_pool(logins.api, application="api", max_size=pool_size)
+        self._auth = open_pool(logins.auth, application="api-auth", max_size=2)
+        self._monitor = open_pool(logins.monitor, application="api-monitor", max_size=2)
         self._log_url = log_url
         self._log: Log | None = None
         self._connecting = asyncio.Lock()
-        self._keys: dict[bytes, tuple[float, Unit | None]] = {}
         self._tags: dict[str, tuple[float, UnitTags | None]] = {}
         self._tags_forgotten: dict[str, int] = {}
         self.rooms = Rooms()
         self.decoders = Decoders()
         self.pace = Meter(_REFUSALS_PER_S, _REFUSALS_AT_ONCE, _REFUSAL_WAITS_S)
         self.refused_rows = Meter(_REFUSED_ROWS_PER_S, _REFUSED_ROWS_AT_ONCE, _DEBT_S)
+        self.credentials = credentials.Credentials(self.authenticating, self.pace)
         self.rows_taken = 0
 
     async def query(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a store function in a thread with a pooled connection. Raises Problem when the database is away."""
+        """Run a store function in a thread, in a transaction that sees and writes what the caller may.
+
+        Raises Problem when the database is away.
+        """
+        who = _caller.get()
 
         def call() -> T:
-            with self._pool.connection() as conn:
+            with self._pool.connection() as conn, acting(conn, who):
                 return function(conn, *args, **kwargs)
 
-        try:
-            return await asyncio.to_thread(call)
-        except (psycopg.Error, PoolTimeout, OSError) as error:
-            if isinstance(error, PoolTimeout) or classify(error) == "transient":
-                raise Problem("unavailable", retry_after_s=5) from error
-            raise
+        return await _threaded(call)
+
+    async def monitoring(
+        self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same for the platform's own accounts, whoever asks. Raises Problem when the database is away."""
+        return await _threaded(_on(self._monitor, function, *args, **kwargs))
+
+    async def authenticating(
+        self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same for checking credentials. Raises Problem when the database is away."""
+        return await _threaded(_on(self._auth, function, *args, **kwargs))
+
+    def allow(self, permission: Permission) -> Any:
+        """As a route's dependency: it serves who has this permission, and is served with that caller's scope."""
+
+        async def admitted(request: Request) -> None:
+            who = await self.who(request)
+            if permission not in who.permissions:
+                raise Problem("forbidden", {"permission": permission, "path": request.url.path})
+            _caller.set(who)
+
+        admitted.permission = permission  # type: ignore[attr-defined]  # read by ingest.api.doors
+        return Depends(admitted)
+
+    def known(self) -> Any:
+        """As a route's dependency: it serves every caller who is known, for what is his own alone."""
+
+        async def admitted(request: Request) -> None:
+            _caller.set(await self.who(request))
+
+        admitted.permission = "known"  # type: ignore[attr-defined]
+        return Depends(admitted)
+
+    async def who(self, request: Request) -> Principal:
+        """Who calls, by key, signature or session. Raises Problem."""
+        found: Principal | None = getattr(request.state, "who", None)
+        if found is None:
+            found = request.state.who = await self.credentials.of(request)
+            request.state.payer = found.unit or found.key
+        return found
 
     async def unit(self, request: Request) -> Unit:
-        """Whose key the request carries. Raises Problem."""
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() not in ("bearer", "token") or not key.strip():
-            key = request.headers.get("x-api-key", "")
-        key = key.strip()
-        if not key:
-            raise Problem("no_key")
-        digest = registry.digest(key)
-        looked_up_at, unit = self._keys.get(digest, (0.0, None))
-        if unit is None or time.monotonic() - looked_up_at > _KEY_TTL_S:
-            if unit is None:  # whoever tries keys does not keep the database busy
-                await asyncio.sleep(self.pace.wait_s(address_of(request)))
-            try:
-                unit = await self.query(registry.unit_of_key, key)
-            except Problem:
-                if unit is None:  # a key seen valid a moment ago stays so while the database is away
-                    raise
-            if len(self._keys) >= _CACHED_KEYS:
-                self._keys.clear()
-            if unit is not None:
-                self._keys[digest] = (time.monotonic(), unit)
-        if unit is None:
-            raise Problem("wrong_key")
-        request.state.payer = unit.code
-        return unit
+        """The calling unit: of a key, or of a person who works for it. Raises Problem."""
+        who = await self.who(request)
+        if who.unit_id is None or who.unit is None:
+            raise Problem("no_unit")
+        return Unit(who.unit_id, who.unit)
 
     async def sender(self, request: Request) -> Unit:
         """As `unit`, of a request that brings data. Raises Problem also while too much was refused lately."""
@@ -105,7 +132,7 @@ class Gate:
 
     async def refusing(self, request: Request) -> None:
         """Before an answer that refuses: wait, if whoever asks has had many of them lately."""
-        payer = getattr(request.state, "payer", None) or address_of(request)
+        payer = getattr(request.state, "payer", None) or credentials.address_of(request)
         self.pace.spend(payer)
         await asyncio.sleep(self.pace.wait_s(payer))
 
@@ -156,7 +183,8 @@ class Gate:
         """Close the log and the pool."""
         if self._log is not None:
             await self._log.close()
-        await asyncio.to_thread(self._pool.close)
+        for pool in (self._pool, self._auth, self._monitor):
+            await asyncio.to_thread(pool.close)
         await asyncio.to_thread(self.decoders.close)
 
     async def health(self) -> dict[str, Any]:
@@ -173,6 +201,23 @@ class Gate:
         return found
 
 
-def address_of(request: Request) -> str:
-    """Who asks, as long as no key tells; no unit's code has a blank in it."""
-    return f"address {request.client.host if request.client else '?'}"
+def _on(
+    pool: ConnectionPool[Connection],
+    function: Callable[Concatenate[Connection, P], T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Callable[[], T]:
+    def call() -> T:
+        with pool.connection() as conn:
+            return function(conn, *args, **kwargs)
+
+    return call
+
+
+async def _threaded(call: Callable[[], T]) -> T:
+    try:
+        return await asyncio.to_thread(call)
+    except (psycopg.Error, PoolTimeout, OSError) as error:
+        if isinstance(error, PoolTimeout) or classify(error) == "transient":
+            raise Problem("unavailable", retry_after_s=5) from error
+        raise

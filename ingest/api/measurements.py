@@ -51,7 +51,7 @@ def router(gate: Gate) -> APIRouter:
     """The route, on this process's gate."""
     routes = APIRouter()
 
-    @routes.post("/api/v1/measurements", tags=["telemetry"])
+    @routes.post("/api/v1/measurements", tags=["telemetry"], dependencies=[gate.allow("measurements:write")])
     async def push(
         request: Request,
         idempotency_key: Annotated[str | None, Header(max_length=200)] = None,

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from pydantic import SecretStr
 
 from ingest.accounting import Account, Booked, draw_up, pending, read_booked
+from ingest.api.doors import OPEN
 from ingest.api.gate import Gate
 from ingest.api.problems import Problem
 from ingest.log import LogUnavailable, Waiting
@@ -102,7 +103,7 @@ class Watch:
             pass
         rows_taken = self.gate.rows_taken
         try:
-            booked, words, canaries, skews = await self.gate.query(_read_store, identity)
+            booked, words, canaries, skews = await self.gate.monitoring(_read_store, identity)
         except Problem:
             return Figures(at=time.monotonic(), log=fill, rows_taken=rows_taken)
         return Figures(
@@ -260,7 +261,7 @@ def router(gate: Gate, token: SecretStr | None) -> APIRouter:
     routes = APIRouter()
     watch = Watch(gate)
 
-    @routes.get("/metrics", include_in_schema=False)
+    @routes.get("/metrics", include_in_schema=False, dependencies=[OPEN])
     async def metrics(request: Request) -> Response:
         _admit(request, token)
         registry = CollectorRegistry(auto_describe=False)

@@ -22,6 +22,23 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
     "wrong_key": (401, "Wrong API key", Reason(
         "API 密钥无效或已吊销", "the API key is not valid, or was revoked",
         "请核对密钥,或向平台重新申请", "Check the key, or ask the platform for a new one")),
+    "bad_signature": (401, "Bad signature", Reason(
+        "请求签名不成立:{detail}", "the request's signature does not hold: {detail}",
+        "请按 docs/interface.md 的「签名」重新计算", "Compute it as docs/interface.md says under Signed requests")),
+    "signature_expired": (401, "Signature expired", Reason(
+        "签名时间与平台相差 {seconds} 秒,允许 {window} 秒", "the signed time is {seconds} s off the platform's, {window} s are allowed",
+        "请校准时钟后重新签名", "Set your clock right and sign again")),
+    "nonce_used": (401, "Nonce used", Reason(
+        "该随机串已经用过", "this nonce was used before", "每个请求请用新的随机串重新签名", "Sign each request with a new nonce")),
+    "forbidden": (403, "Not permitted", Reason(
+        "凭证没有 {permission} 权限", "these credentials do not carry {permission}",
+        "请使用具备该权限的密钥或账号", "Use a key or an account that has it")),
+    "no_unit": (403, "For lead units only", Reason(
+        "该操作只供牵头单位使用", "only a lead unit can do this",
+        "请使用牵头单位的密钥或账号", "Use a lead unit's key or account")),
+    "cross_site": (403, "From another site", Reason(
+        "请求不是由本平台的页面发出的", "the request was not made by a page of this platform",
+        "请在平台页面上操作,或改用 API 密钥", "Do it on the platform's pages, or use an API key")),
     "not_found": (404, "Not found", Reason(
         "没有 {path}", "there is nothing at {path}", "接口清单见 /api/openapi.json", "The interface is listed at /api/openapi.json")),
     "method_not_allowed": (405, "Method not allowed", Reason(

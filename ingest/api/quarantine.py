@@ -113,7 +113,7 @@ def router(gate: Gate) -> APIRouter:
     routes = APIRouter(tags=["quarantine"])
     replaying: set[str] = set()
 
-    @routes.get("/api/v1/quarantine")
+    @routes.get("/api/v1/quarantine", dependencies=[gate.allow("quarantine:read")])
     async def held(
         request: Request,
         wanted: Annotated[Wanted, Depends()],
@@ -129,7 +129,7 @@ def router(gate: Gate) -> APIRouter:
         following = page.entries[-1].quarantine_id if page.more else None
         return {"quarantine": [as_dict(entry) for entry in page.entries], "next": following}
 
-    @routes.get("/api/v1/quarantine/export")
+    @routes.get("/api/v1/quarantine/export", dependencies=[gate.allow("quarantine:read")])
     async def export(
         request: Request, wanted: Annotated[Wanted, Depends()], format: Format = "ndjson"
     ) -> StreamingResponse:
@@ -149,7 +149,7 @@ def router(gate: Gate) -> APIRouter:
         disposition = {"Content-Disposition": f'attachment; filename="quarantine.{format}"'}
         return StreamingResponse(parts(), media_type=MEDIA_TYPES[format], headers=disposition)
 
-    @routes.get("/api/v1/quarantine/{quarantine_id}")
+    @routes.get("/api/v1/quarantine/{quarantine_id}", dependencies=[gate.allow("quarantine:read")])
     async def one(quarantine_id: Annotated[int, Path(ge=1, le=_MOST_ID)], request: Request) -> dict[str, Any]:
         """One of your refused rows."""
         unit = await gate.unit(request)
@@ -160,6 +160,7 @@ def router(gate: Gate) -> APIRouter:
 
     @routes.post(
         "/api/v1/quarantine/replay",
+        dependencies=[gate.allow("quarantine:write")],
         openapi_extra={
             "requestBody": {
                 "required": True,

@@ -19,12 +19,20 @@ def router(gate: Gate) -> APIRouter:
     """The routes, on this process's gate."""
     routes = APIRouter(tags=["reading"])
 
-    @routes.get("/api/v1/me")
+    @routes.get("/api/v1/me", dependencies=[gate.known()])
     async def me(request: Request) -> dict[str, Any]:
-        """The unit your key belongs to."""
-        return {"unit": (await gate.unit(request)).code}
+        """Who you are: your unit, your role, what your key or account may do, and the key's id."""
+        who = await gate.who(request)
+        return {
+            "kind": who.kind,
+            "name": who.name,
+            "role": who.role,
+            "unit": who.unit,
+            "permissions": sorted(who.permissions),
+            "key_id": who.key_id,
+        }
 
-    @routes.get("/api/v1/sources")
+    @routes.get("/api/v1/sources", dependencies=[gate.allow("submissions:read")])
     async def sources(request: Request) -> dict[str, Any]:
         """The account of each of your sources: received = stored + duplicates + corrections + quarantined."""
         unit = await gate.unit(request)
@@ -46,7 +54,7 @@ def router(gate: Gate) -> APIRouter:
             ]
         }
 
-    @routes.get("/api/v1/latest")
+    @routes.get("/api/v1/latest", dependencies=[gate.allow("telemetry:read")])
     async def latest(
         request: Request,
         tags: Annotated[str | None, Query(max_length=8000)] = None,

@@ -123,6 +123,8 @@ class Postgres:
         if conn.execute("SELECT 1 FROM pg_roles WHERE rolname = 'qunce'").fetchone() is None:
             password = sql.Literal((self.root / "qunce.password").read_text("utf-8"))
             conn.execute(sql.SQL("CREATE ROLE qunce LOGIN PASSWORD {}").format(password))
+        # It makes the application's own roles, some of which pass row security (store/roles.py).
+        conn.execute("ALTER ROLE qunce CREATEROLE BYPASSRLS")
         if conn.execute("SELECT 1 FROM pg_database WHERE datname = 'qunce'").fetchone() is None:
             conn.execute("CREATE DATABASE qunce OWNER qunce")
 

@@ -21,6 +21,7 @@ from ingest.arrow import CONTENT_TYPE as ARROW
 from ingest.log import STREAM, Log
 from store.database import Connection, connect
 from store.registry import NewPilot, NewUnit, add_key, register_pilot, register_unit
+from store.roles import logins
 
 pytestmark = pytest.mark.concurrent
 KEY, OTHER = "qk_one", "qk_two"
@@ -33,9 +34,13 @@ def no_report(component: str, status: str, detail: dict[str, Any]) -> None:
 
 @asynccontextmanager
 async def platform(dsn: str, nats_url: str, *, with_writer: bool = True) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_api(dsn, nats_url)
+    app = create_api(logins(dsn), nats_url)
     stop = asyncio.Event()
-    work = asyncio.create_task(writer.run(dsn, nats_url, stop, no_report)) if with_writer else None
+    work = (
+        asyncio.create_task(writer.run(logins(dsn).writer, nats_url, stop, no_report))
+        if with_writer
+        else None
+    )
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(

@@ -17,6 +17,7 @@ import uvicorn
 from ingest.api import body, create_api
 from qunce.process import free_port
 from store.database import connect
+from store.roles import logins
 from tests.integration.test_api import KEY, OTHER, go, now, platform, register_master, registered, settled
 
 pytestmark = pytest.mark.concurrent
@@ -34,7 +35,7 @@ NEW_TAG = {"name": "M1.new", "equipment_code": "M1", "signal": "new", "data_type
 async def served(registered: tuple[str, str]) -> AsyncIterator[int]:
     """The interface on a port of its own."""
     port = free_port()
-    app = create_api(*registered)
+    app = create_api(logins(registered[0]), registered[1])
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, timeout_graceful_shutdown=1)
     )

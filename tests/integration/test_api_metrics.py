@@ -19,6 +19,7 @@ from qunce.process import free_port
 from store import canary
 from store.database import Connection
 from store.registry import NewUnit, register_unit, source_id
+from store.roles import logins
 from store.status import beat
 
 pytestmark = pytest.mark.concurrent
@@ -29,7 +30,7 @@ UNIT, TOKEN = "GD-MET-01", "a token of some length"
 async def asked(
     dsn: str, nats_url: str, *, address: str = "127.0.0.1", token: str | None = None
 ) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_api(dsn, nats_url, metrics_token=None if token is None else SecretStr(token))
+    app = create_api(logins(dsn), nats_url, metrics_token=None if token is None else SecretStr(token))
     transport = httpx.ASGITransport(app, client=(address, 50_000))
     async with (
         app.router.lifespan_context(app),

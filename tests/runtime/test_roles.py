@@ -22,6 +22,7 @@ from qunce.reporter import Reporter
 from qunce.roles import parse
 from qunce.settings import Settings, to_toml
 from store.database import connect
+from store.roles import logins
 from store.status import Component, components
 from tests.conftest import RunningNats
 
@@ -211,7 +212,7 @@ def test_pages_alone_do_not_serve_the_interface(dsn: str) -> None:
     settings = Settings.model_validate(
         {"dashboard": {"password": "long enough", "signing_key": "k" * 40}},
     )
-    app = web.build(settings, ["dashboard"], dsn, "nats://127.0.0.1:1")
+    app = web.build(settings, ["dashboard"], logins(dsn), "nats://127.0.0.1:1")
 
     async def ask(path: str) -> httpx.Response:
         transport = httpx.ASGITransport(app=app)
