@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.batch import Batch, Mode, Refusal
-from ingest.decode import MAX_ROWS, MAX_TEXT, Decoded, Malformed, check_names, mode_of
+from ingest.decoded import MAX_ROWS, MAX_TEXT, Decoded, Malformed, check_names, mode_of
 from ingest.quality import NAMES
 
 CONTENT_TYPE = "application/vnd.apache.arrow.stream"

@@ -5,37 +5,36 @@ What is wrong with one row refuses that row; what is wrong with the whole raises
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from ingest.batch import Batch, Mode, Refusal
+from ingest.batch import Batch, Refusal
+from ingest.decoded import (
+    MAX_ROWS,
+    Decoded,
+    Envelope,
+    Malformed,
+    Origin,
+    check_names,
+    check_rows,
+    empty,
+    mode_of,
+    place_of,
+    values_column,
+)
 from ingest.quality import quality_column
-from ingest.rfc3339 import epoch_us_column
-
-MAX_ROWS = 200_000
-MAX_TEXT = 32_768
-"""Characters of one text value: a reading is an alarm or a state, not a document."""
-MAX_NAME = 400
-"""Characters of a tag's name in columns, where one name may stand for every row."""
-
+from ingest.rfc3339 import BadTime, epoch_us, epoch_us_column
+from ingest.telegraf import Faulty, Metric, decode_metrics
 
 _MOST_COMMAS = 8 * MAX_ROWS
 """In a body whose rows are looked at one by one."""
-
-
-class Malformed(Exception):
-    """The whole input cannot be read. `reason` is a code of store.reasons, `parameters` fill its text."""
-
-    def __init__(self, reason: str, parameters: dict[str, str]) -> None:
-        super().__init__(reason, parameters)
-        self.reason = reason
-        self.parameters = parameters
+_MOST_LINES = 4 * MAX_ROWS
+"""In a body of lines, blank ones among them."""
 
 
 class _Row(msgspec.Struct, gc=False):
@@ -52,34 +51,56 @@ class _Columns(msgspec.Struct, gc=False):
     quality: list[int | str | None] | None = None
 
 
-class _Body(msgspec.Struct, gc=False):
-    mode: Literal["live", "backfill"] = "live"
+class _Head(msgspec.Struct, gc=False):
+    mode: Literal["live", "backfill", "correction"] = "live"
+    source_id: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    msg_id: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    sent_at: str | None = None
+    schema_version: Literal["1", 1] | None = None
+
+
+class _Body(_Head, gc=False):
     records: list[_Row] | None = None
-    tags: list[str] | None = None
+    tags: list[str] | dict[str, str] | None = None
     columns: _Columns | None = None
+    metrics: list[Metric] | None = None
+    name: str | None = None
+    fields: dict[str, Any] | None = None
+    timestamp: int | str | None = None
 
 
-class _RawBody(msgspec.Struct, gc=False):
-    mode: Literal["live", "backfill"] = "live"
+class _RawBody(_Head, gc=False):
     records: list[msgspec.Raw] | None = None
+    metrics: list[msgspec.Raw] | None = None
 
 
 class _Values(msgspec.Struct, gc=False):
     ts: str
     values: dict[str, Any]
     quality: int | str | None = None
-    mode: Literal["live", "backfill"] = "live"
+    mode: Literal["live", "backfill", "correction"] = "live"
 
 
 _BODY = msgspec.json.Decoder(_Body)
 _RAW_BODY = msgspec.json.Decoder(_RawBody)
 _VALUES = msgspec.json.Decoder(_Values)
 _ROW = msgspec.json.Decoder(_Row)
+_METRIC = msgspec.json.Decoder(Metric)
+
+
+class _Who(NamedTuple):
+    """Whose body it is, when it came, and how metrics are read."""
+
+    unit: str
+    source: str
+    received_at: int
+    precision: str = "s"
+    equipment_tag: str | None = None
 
 
 @dataclass(slots=True)
 class _Rows:
-    """Rows on their way to columns; `place` names each row's place in the input."""
+    """Rows on their way to columns; `index` numbers each as the input does."""
 
     tag: list[str]
     ts: list[str]
@@ -88,63 +109,69 @@ class _Rows:
     index: list[int]
     refused: list[Refusal]
 
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """A Batch, and for each of its readings the index of the row in the input (int64[n])."""
-
-    batch: Batch
-    index: npt.NDArray[np.int64]
+    def add(self, i: int, row: _Row) -> None:
+        """Add the row of this number."""
+        self.tag.append(row.tag)
+        self.ts.append(row.ts)
+        self.value.append(row.value)
+        self.quality.append(row.quality)
+        self.index.append(i)
 
 
 def decode_measurements(
-    body: bytes, *, unit: str, source: str, received_at: int, mode: str | None = None
+    body: bytes,
+    *,
+    unit: str,
+    source: str,
+    received_at: int,
+    mode: str | None = None,
+    precision: str = "s",
+    equipment_tag: str | None = None,
 ) -> Decoded:
-    """Decode the body of `POST /api/v1/measurements`; `mode` overrides the body's own. Raises Malformed."""
+    """Decode the body of `POST /api/v1/measurements`: rows, columns, or Telegraf's metrics. Raises Malformed.
+
+    `mode` overrides the body's own; `precision` and `equipment_tag` see `ingest.telegraf`.
+    """
+    who = _Who(unit, source, received_at, precision, equipment_tag)
     try:
-        decoded = _measurements(body, unit, source, received_at)
+        decoded = _measurements(body, who)
     except RecursionError as error:
         raise too_deep() from error
     except UnicodeDecodeError as error:
         raise not_utf8(body) from error
     if mode is None or mode == decoded.batch.mode:
         return decoded
-    return Decoded(replace(decoded.batch, mode=mode_of(mode)), decoded.index)
-
-
-def mode_of(text: str) -> Mode:
-    """`live` or `backfill`. Raises Malformed."""
-    if text == "live":
-        return "live"
-    if text == "backfill":
-        return "backfill"
-    detail = f"must be live or backfill, got {text[:40]}"
-    raise Malformed("wrong_shape", {"place": "mode", "detail": detail})
+    return replace(decoded, batch=replace(decoded.batch, mode=mode_of(mode)))
 
 
 def decode_values(body: bytes, *, equipment: str, unit: str, source: str, received_at: int) -> Decoded:
     """Decode `{"ts", "values": {signal: value}}` of one equipment. Raises Malformed."""
     try:
-        return _one_time(body, equipment, unit, source, received_at)
+        return _one_time(body, equipment, _Who(unit, source, received_at))
     except RecursionError as error:
         raise too_deep() from error
     except UnicodeDecodeError as error:
         raise not_utf8(body) from error
 
 
-def _measurements(body: bytes, unit: str, source: str, received_at: int) -> Decoded:
+def _measurements(body: bytes, who: _Who) -> Decoded:
     try:
         parsed = _BODY.decode(body)
     except msgspec.ValidationError as error:
-        return _row_by_row(body, error, unit, source, received_at)
+        return _row_by_row(body, error, who)
     except msgspec.DecodeError as error:
         raise malformed_json(body, error) from error
-    if (parsed.records is None) == (parsed.columns is None):
+    given = (parsed.records, parsed.columns, parsed.metrics, parsed.fields)
+    if sum(form is not None for form in given) != 1:
         raise Malformed("wrong_shape", {"place": "$", "detail": "needs either records or columns"})
+    if parsed.metrics is not None:
+        return _from_metrics(parsed.metrics, parsed, who)
+    if parsed.fields is not None:
+        return _from_metrics([_single(parsed, parsed.fields)], parsed, who)
     if parsed.columns is not None:
-        return _from_columns(parsed, parsed.columns, unit, source, received_at)
+        return _from_columns(parsed, parsed.columns, who)
     records = parsed.records or []
-    _limit(len(records))
+    check_rows(len(records))
     rows = _Rows(
         [r.tag for r in records],
         [r.ts for r in records],
@@ -153,10 +180,25 @@ def _measurements(body: bytes, unit: str, source: str, received_at: int) -> Deco
         list(range(len(records))),
         [],
     )
-    return _from_rows(rows, parsed.mode, unit, source, received_at)
+    return _from_rows(rows, parsed, who)
 
 
-def _one_time(body: bytes, equipment: str, unit: str, source: str, received_at: int) -> Decoded:
+def _single(body: _Body, fields: dict[str, Any]) -> Metric:
+    """Telegraf's form of one metric by itself. Raises Malformed."""
+    if body.name is None or isinstance(body.tags, list):
+        raise Malformed("wrong_shape", {"place": "$", "detail": "a metric has a name, and tags as an object"})
+    return Metric(body.name, fields, body.tags or {}, body.timestamp)
+
+
+def _from_metrics(metrics: Iterable[Metric | Faulty], head: _Head, who: _Who) -> Decoded:
+    decoded = decode_metrics(
+        metrics, unit=who.unit, source=who.source, received_at=who.received_at, mode=mode_of(head.mode),
+        precision=who.precision, equipment_tag=who.equipment_tag,
+    )  # fmt: skip
+    return replace(decoded, envelope=_envelope(head))
+
+
+def _one_time(body: bytes, equipment: str, who: _Who) -> Decoded:
     try:
         parsed = _VALUES.decode(body)
     except msgspec.ValidationError as error:
@@ -172,7 +214,7 @@ def _one_time(body: bytes, equipment: str, unit: str, source: str, received_at: 
         list(range(n)),
         [],
     )
-    return _from_rows(rows, parsed.mode, unit, source, received_at)
+    return _from_rows(rows, _Head(parsed.mode), who)
 
 
 def decode_json(
@@ -190,30 +232,17 @@ def decode_json(
         return empty(unit, source, received_at, (refusal,))
 
 
-def empty(unit: str, source: str, received_at: int, refused: tuple[Refusal, ...]) -> Batch:
-    """A Batch without readings, to carry refusals."""
-    return Batch(
-        unit=unit,
-        source=source,
-        tags=(),
-        tag_index=np.empty(0, np.int32),
-        ts=np.empty(0, np.int64),
-        value=np.empty(0, np.float64),
-        quality=np.empty(0, np.int16),
-        received_at=received_at,
-        refused=refused,
-    )
-
-
-def _from_columns(body: _Body, columns: _Columns, unit: str, source: str, received_at: int) -> Decoded:
+def _from_columns(body: _Body, columns: _Columns, who: _Who) -> Decoded:
     n = len(columns.tag)
-    _limit(n)
+    check_rows(n)
     lengths = {len(columns.tag), len(columns.ts), len(columns.value)}
     if columns.quality is not None:
         lengths.add(len(columns.quality))
     if len(lengths) > 1:
         raise Malformed("wrong_shape", {"place": "columns", "detail": "columns differ in length"})
     tags = body.tags or []
+    if isinstance(tags, dict):
+        raise Malformed("wrong_shape", {"place": "tags", "detail": "beside columns, tags is a list of names"})
     check_names(tags)
 
     def refusal(i: int, field: str, reason: str, parameters: dict[str, str]) -> Refusal:
@@ -231,7 +260,7 @@ def _from_columns(body: _Body, columns: _Columns, unit: str, source: str, receiv
         refusal(i, "tag", "unknown_tag", {"tag": f"#{columns.tag[i]}"})
         for i in np.flatnonzero(~keep).tolist()
     ]
-    value, text, bad = _values(columns.value)
+    value, text, bad = values_column(columns.value)
     for i, reason, parameters in bad:
         if keep[i]:
             keep[i] = False
@@ -243,25 +272,74 @@ def _from_columns(body: _Body, columns: _Columns, unit: str, source: str, receiv
             parameters = {"got": str(columns.quality[i] if columns.quality else None)}
             refused.append(refusal(i, "quality", "bad_quality", parameters))
     batch = Batch(
-        unit=unit,
-        source=source,
-        mode=body.mode,
+        unit=who.unit,
+        source=who.source,
+        mode=mode_of(body.mode),
         tags=tuple(tags),
         tag_index=tag_index,
         ts=ts,
         value=value,
         quality=quality,
         text=text,
-        received_at=received_at,
+        received_at=who.received_at,
         refused=tuple(refused),
     )
     index = np.arange(n)
-    return Decoded(batch, index) if keep.all() else Decoded(batch.take(keep), index[keep])
+    envelope = _envelope(body)
+    if keep.all():
+        return Decoded(batch, index, envelope=envelope)
+    return Decoded(batch.take(keep), index[keep], envelope=envelope)
 
 
-def _from_rows(rows: _Rows, mode: Mode, unit: str, source: str, received_at: int) -> Decoded:
+def _envelope(head: _Head) -> Envelope:
+    sent_at = None
+    if head.sent_at is not None:
+        try:
+            sent_at = epoch_us(head.sent_at)
+        except BadTime as wrong:
+            parameters = {"got": head.sent_at[:100]}
+            raise Malformed(wrong.reason, parameters) from None
+    return Envelope(head.source_id, head.msg_id, sent_at)
+
+
+def decode_ndjson(
+    body: bytes, *, unit: str, source: str, received_at: int, mode: str | None = None
+) -> Decoded:
+    """Decode a reading a line; a line that is none is refused by itself. Raises Malformed."""
+    if body.count(b"\n") > _MOST_LINES:
+        raise Malformed("too_many_rows", {"limit": str(MAX_ROWS), "got": f"> {_MOST_LINES}"})
+    number, lines = [], []
+    for i, line in enumerate(body.split(b"\n"), 1):
+        if line and not line.isspace():
+            number.append(i)
+            lines.append(line)
+    check_rows(len(lines))
+    origin = Origin("line", np.array(number, np.int64))
+    rows = _Rows([], [], [], [], [], [])
+    for i, line in enumerate(lines):
+        try:
+            row = _ROW.decode(line)
+        except msgspec.ValidationError as fault:
+            rows.refused.append(_row_fault(i, line, fault, origin))
+        except msgspec.DecodeError as broken:
+            rows.refused.append(_line_fault(i, line, malformed_json(line, broken), origin))
+        except UnicodeDecodeError:
+            rows.refused.append(_line_fault(i, line, not_utf8(line), origin))
+        except RecursionError:
+            rows.refused.append(_line_fault(i, line, too_deep(), origin))
+        else:
+            rows.add(i, row)
+    return _from_rows(rows, _Head(mode_of(mode or "live")), _Who(unit, source, received_at), origin)
+
+
+def _line_fault(i: int, line: bytes, fault: Malformed, origin: Origin) -> Refusal:
+    parameters = {**fault.parameters, "line": str(origin.number[i])}
+    return Refusal(origin.place(i), fault.reason, parameters, line)
+
+
+def _from_rows(rows: _Rows, head: _Head, who: _Who, origin: Origin | None = None) -> Decoded:
     ts, bad_ts = epoch_us_column(rows.ts)
-    value, text, bad_value = _values(rows.value)
+    value, text, bad_value = values_column(rows.value)
     quality, bad_quality = quality_column(rows.quality, len(rows.tag))
     keep = np.ones(len(rows.tag), np.bool_)
     refused = rows.refused
@@ -271,30 +349,31 @@ def _from_rows(rows: _Rows, mode: Mode, unit: str, source: str, received_at: int
     for i, field, reason, parameters in faults:
         if keep[i]:
             keep[i] = False
-            place = f"records[{rows.index[i]}].{field}"
+            place = place_of(rows.index[i], field, origin)
             at = int(ts[i]) if field != "ts" else None
             refused.append(Refusal(place, reason, parameters, _row_bytes(rows, i), rows.tag[i], at))
     named = pa.array(rows.tag, pa.string()).dictionary_encode()
     batch = Batch(
-        unit=unit,
-        source=source,
-        mode=mode,
+        unit=who.unit,
+        source=who.source,
+        mode=mode_of(head.mode),
         tags=tuple(named.dictionary.to_pylist()),
         tag_index=named.indices.to_numpy(),
         ts=ts,
         value=value,
         quality=quality,
         text=text,
-        received_at=received_at,
+        received_at=who.received_at,
         refused=tuple(refused),
     )
     index = np.array(rows.index, np.int64)
-    return Decoded(batch, index) if keep.all() else Decoded(batch.take(keep), index[keep])
+    envelope = _envelope(head)
+    if keep.all():
+        return Decoded(batch, index, origin, envelope)
+    return Decoded(batch.take(keep), index[keep], origin, envelope)
 
 
-def _row_by_row(
-    body: bytes, error: msgspec.ValidationError, unit: str, source: str, received_at: int
-) -> Decoded:
+def _row_by_row(body: bytes, error: msgspec.ValidationError, who: _Who) -> Decoded:
     """Somewhere a row has the wrong shape: take every row by itself, with its original bytes."""
     if body.count(b",") > _MOST_COMMAS:  # 16 MiB of nothing but commas would take a gigabyte
         raise Malformed("wrong_shape", {"place": "$", "detail": str(error)}) from error
@@ -304,9 +383,12 @@ def _row_by_row(
         raise Malformed("wrong_shape", {"place": "$", "detail": str(outer)}) from outer
     except msgspec.DecodeError as broken:  # further on than the wrong row
         raise malformed_json(body, broken) from broken
+    if parsed.metrics is not None and parsed.records is None:
+        check_rows(len(parsed.metrics))
+        return _from_metrics(map(_metric, parsed.metrics), parsed, who)
     if parsed.records is None:
         raise Malformed("wrong_shape", {"place": "$", "detail": str(error)}) from error
-    _limit(len(parsed.records))
+    check_rows(len(parsed.records))
     rows = _Rows([], [], [], [], [], [])
     for i, raw in enumerate(parsed.records):
         try:
@@ -316,58 +398,32 @@ def _row_by_row(
             continue
         except msgspec.DecodeError as broken:
             raise malformed_json(bytes(raw), broken) from broken
-        rows.tag.append(row.tag)
-        rows.ts.append(row.ts)
-        rows.value.append(row.value)
-        rows.quality.append(row.quality)
-        rows.index.append(i)
-    return _from_rows(rows, parsed.mode, unit, source, received_at)
+        rows.add(i, row)
+    return _from_rows(rows, parsed, who)
 
 
-def _row_fault(i: int, raw: bytes, fault: msgspec.ValidationError) -> Refusal:
+def _metric(raw: msgspec.Raw) -> Metric | Faulty:
+    original = bytes(raw)
+    try:
+        return _METRIC.decode(original)
+    except msgspec.ValidationError as fault:
+        refusal = _row_fault(0, original, fault)
+        return Faulty(refusal.reason, refusal.parameters, original)
+    except msgspec.DecodeError as broken:
+        raise malformed_json(original, broken) from broken
+
+
+def _row_fault(i: int, raw: bytes, fault: msgspec.ValidationError, origin: Origin | None = None) -> Refusal:
     text = str(fault)
     if "missing required field" in text:
         field = text.split("`")[1]
-        return Refusal(f"records[{i}]", "missing_field", {"field": field}, raw)
+        return Refusal(place_of(i, "", origin), "missing_field", {"field": field}, raw)
     message, _, path = text.partition(" - at ")
     field = path.strip("`").removeprefix("$").removeprefix(".") or "row"
     expected, _, got = message.removeprefix("Expected ").partition(", got ")
-    place = f"records[{i}].{field}" if field != "row" else f"records[{i}]"
+    place = place_of(i, field if field != "row" else "", origin)
     parameters = {"field": field, "expected": expected.strip("`"), "got": got.strip("`")}
     return Refusal(place, "wrong_type", parameters, raw)
-
-
-_NUMBERS: frozenset[type] = frozenset({int, float, bool})
-
-
-def _values(
-    values: Sequence[Any],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.object_] | None, list[tuple[int, str, dict[str, str]]]]:
-    """JSON values → (float64[n], text[n] or None, faults). Text never becomes a number."""
-    kinds = set(map(type, values))
-    if kinds <= _NUMBERS:
-        try:
-            return np.array(values, np.float64), None, []
-        except OverflowError:
-            pass
-    number = np.zeros(len(values), np.float64)
-    text = np.full(len(values), None, object)
-    faults: list[tuple[int, str, dict[str, str]]] = []
-    for i, value in enumerate(values):
-        if isinstance(value, str):
-            text[i] = value
-            if len(value) > MAX_TEXT:
-                faults.append((i, "text_too_long", {"limit": str(MAX_TEXT)}))
-        elif value is None:
-            faults.append((i, "missing_value", {}))
-        elif isinstance(value, (int, float)):
-            try:
-                number[i] = value
-            except OverflowError:
-                faults.append((i, "not_finite", {}))
-        else:
-            faults.append((i, "unsupported_value", {"got": type(value).__name__}))
-    return number, (text if str in kinds else None), faults
 
 
 def _row_bytes(rows: _Rows, i: int) -> bytes:
@@ -383,20 +439,6 @@ def _column_row(columns: _Columns, i: int, tag: str | None) -> bytes:
     if columns.quality is not None and columns.quality[i] is not None:
         row["quality"] = columns.quality[i]
     return msgspec.json.encode(row)
-
-
-def _limit(n: int) -> None:
-    if n > MAX_ROWS:
-        raise Malformed("too_many_rows", {"limit": str(MAX_ROWS), "got": str(n)})
-
-
-def check_names(names: Sequence[str]) -> None:
-    """Raises Malformed when there are too many, or one is too long to be a name."""
-    _limit(len(names))
-    for i, name in enumerate(names):
-        if len(name) > MAX_NAME:
-            detail = f"a name of more than {MAX_NAME} characters"
-            raise Malformed("wrong_shape", {"place": f"tags[{i}]", "detail": detail})
 
 
 def malformed_json(body: bytes, error: msgspec.DecodeError) -> Malformed:

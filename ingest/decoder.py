@@ -14,33 +14,41 @@ import signal
 import struct
 import sys
 import time
-import zlib
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import msgspec
 import numpy as np
 
 from ingest.arrow import decode_arrow
 from ingest.batch import decode, encode
-from ingest.decode import Decoded, Malformed, decode_measurements
+from ingest.decode import decode_measurements, decode_ndjson
+from ingest.decoded import NO_ENVELOPE, Decoded, Envelope, Malformed, Origin
+from ingest.lineprotocol import decode_lines
+from ingest.unpacking import unpack
 from store.quarantine import kept
 
 MAX_BODY_BYTES = 16 * 2**20
-_INFLATED_BYTES = 2**20
 _NICE = 5
 _LENGTHS = struct.Struct("<II")
 
+Form = Literal["json", "ndjson", "arrow", "lines"]
+
 
 class Job(msgspec.Struct, frozen=True):
-    """What a body is, and whose. `mode` overrides what the body says."""
+    """What a body is, and whose. `coding` as in `ingest.unpacking`; `mode` overrides what the body says.
+
+    `precision` of times that are numbers (None: the form's own), and `equipment_tag`: see `ingest.points`.
+    """
 
     unit: str
     source: str
     received_at: int
-    arrow: bool = False
-    gzip: bool = False
+    form: Form = "json"
+    coding: str = ""
     mode: str | None = None
+    precision: str | None = None
+    equipment_tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,7 @@ class Outcome:
 
 
 class _Head(msgspec.Struct):
-    """An outcome on its way between processes; after it come the batch and the index of its rows."""
+    """An outcome on its way between processes; after it come the batch, the index of its rows, and their origin."""
 
     reason: str | None
     parameters: dict[str, str]
@@ -67,6 +75,9 @@ class _Head(msgspec.Struct):
     original: bytes
     cpu_s: float
     rows: int
+    word: str
+    records: int
+    envelope: Envelope
 
 
 _JOB = msgspec.msgpack.Decoder(Job)
@@ -79,14 +90,9 @@ def decode_body(job: Job, body: bytes) -> Outcome:
     begun = time.thread_time()
     digest = b""
     try:
-        if job.gzip:
-            body = gunzip(body)
+        body = unpack(body, job.coding, MAX_BODY_BYTES)
         digest = hashlib.sha256(body).digest()
-        who = {"unit": job.unit, "source": job.source}
-        if job.arrow:
-            decoded = decode_arrow(body, **who, received_at=job.received_at, mode=job.mode)
-        else:
-            decoded = decode_measurements(body, **who, received_at=job.received_at, mode=job.mode)
+        decoded = _decoded(job, body)
     except Malformed as malformed:
         original, parameters = kept(body, malformed.parameters)
         malformed.parameters = parameters
@@ -94,26 +100,21 @@ def decode_body(job: Job, body: bytes) -> Outcome:
     return Outcome(decoded, None, digest, b"", time.thread_time() - begun)
 
 
-def gunzip(body: bytes, limit: int = MAX_BODY_BYTES) -> bytes:
-    """Raises Malformed: `bad_gzip`, or `body_too_large` as soon as it is."""
-    machine = zlib.decompressobj(wbits=31)
-    parts: list[bytes] = []
-    size, rest = 0, body
-    while not machine.eof:
-        try:
-            part = machine.decompress(rest, _INFLATED_BYTES)
-        except zlib.error as broken:
-            raise Malformed("bad_gzip", {}) from broken
-        rest = machine.unconsumed_tail
-        size += len(part)
-        if size > limit:
-            raise Malformed("body_too_large", {"limit_bytes": str(limit), "got_bytes": f"> {limit}"})
-        if not part and not rest and not machine.eof:
-            raise Malformed("bad_gzip", {})  # it ends before its end
-        parts.append(part)
-    if machine.unused_data:
-        raise Malformed("bad_gzip", {})
-    return b"".join(parts)
+def _decoded(job: Job, body: bytes) -> Decoded:
+    who: dict[str, Any] = {
+        "unit": job.unit, "source": job.source, "received_at": job.received_at, "mode": job.mode,
+    }  # fmt: skip
+    match job.form:
+        case "arrow":
+            return decode_arrow(body, **who)
+        case "ndjson":
+            return decode_ndjson(body, **who)
+        case "lines":
+            return decode_lines(body, **who, equipment_tag=job.equipment_tag, precision=job.precision or "ns")
+        case "json":
+            return decode_measurements(
+                body, **who, equipment_tag=job.equipment_tag, precision=job.precision or "s"
+            )
 
 
 def ask(to: BinaryIO, answers: BinaryIO, job: Job, body: bytes) -> Outcome:
@@ -127,10 +128,12 @@ def ask(to: BinaryIO, answers: BinaryIO, job: Job, body: bytes) -> Outcome:
     told = _HEAD.decode(_exactly(answers, n_head))
     data = _exactly(answers, n_batch)
     index = np.frombuffer(_exactly(answers, told.rows * 8), np.int64)
+    number = np.frombuffer(_exactly(answers, told.records * 8), np.int64)
     if told.reason is not None:
         malformed = Malformed(told.reason, told.parameters)
         return Outcome(None, malformed, told.digest, told.original, told.cpu_s)
-    return Outcome(Decoded(decode(data), index), None, told.digest, b"", told.cpu_s)
+    origin = Origin(told.word, number) if told.word else None
+    return Outcome(Decoded(decode(data), index, origin, told.envelope), None, told.digest, b"", told.cpu_s)
 
 
 def answer(jobs: BinaryIO, to: BinaryIO) -> None:
@@ -138,9 +141,12 @@ def answer(jobs: BinaryIO, to: BinaryIO) -> None:
     n_head, n_body = _LENGTHS.unpack(_exactly(jobs, _LENGTHS.size))
     job = _JOB.decode(_exactly(jobs, n_head))
     done = decode_body(job, _exactly(jobs, n_body))
-    data, index = b"", b""
+    data, index, number, word, envelope = b"", b"", b"", "", NO_ENVELOPE
     if done.decoded is not None:
         data, index = encode(done.decoded.batch), done.decoded.index.tobytes()
+        envelope = done.decoded.envelope
+        if (origin := done.decoded.origin) is not None:
+            word, number = origin.word, origin.number.tobytes()
     fault = done.malformed
     head = _ENCODER.encode(
         _Head(
@@ -150,10 +156,13 @@ def answer(jobs: BinaryIO, to: BinaryIO) -> None:
             original=done.original,
             cpu_s=done.cpu_s,
             rows=len(index) // 8,
+            word=word,
+            records=len(number) // 8,
+            envelope=envelope,
         )
     )
     to.write(_LENGTHS.pack(len(head), len(data)))
-    to.writelines((head, data, index))
+    to.writelines((head, data, index, number))
     to.flush()
 
 

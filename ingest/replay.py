@@ -29,7 +29,8 @@ import numpy.typing as npt
 from ingest.arrow import decode_arrow
 from ingest.batch import Batch, Refusal, decode, encode
 from ingest.datasets import DATASETS, check_records, natural_key
-from ingest.decode import Malformed, decode_measurements
+from ingest.decode import decode_measurements
+from ingest.decoded import Malformed
 from ingest.log import MAX_MESSAGE_BYTES, Kind, Lane
 from ingest.records import Records, encode_records
 from ingest.validate import check

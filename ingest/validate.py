@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ingest.batch import Batch, Refusal
+from ingest.decoded import Origin, place_of
 from store.signals import ENUMERATIONS
 from store.tags import DATA_TYPES, UnitTags
 
@@ -49,8 +50,9 @@ def check(
     now_us: int,
     index: npt.NDArray[np.int64] | None = None,
     closed_until: int | None = None,
+    origin: Origin | None = None,
 ) -> Checked:
-    """Check every reading of a batch; `index` numbers its rows as the sender did.
+    """Check every reading of a batch; `index` numbers its rows as the sender did, and `origin` says where they stood.
 
     A reading is refused for the first rule it breaks: tag known, time possible and not in a closed
     period (before `closed_until`, µs UTC), type as declared, value finite and within the physical
@@ -59,7 +61,7 @@ def check(
     """
     n = len(batch)
     row = tags.rows.find(batch.tags)[batch.tag_index] if n else np.empty(0, np.int64)
-    findings = _Findings(batch, np.arange(n) if index is None else index)
+    findings = _Findings(batch, np.arange(n) if index is None else index, origin)
     if (row < 0).any():
         findings.refuse(row < 0, "unknown_tag", {})
     _check_time(batch, now_us, closed_until, findings)
@@ -74,9 +76,10 @@ def check(
 class _Findings:
     """What is refused so far, each reading for the first rule it breaks."""
 
-    def __init__(self, batch: Batch, index: npt.NDArray[np.int64]) -> None:
+    def __init__(self, batch: Batch, index: npt.NDArray[np.int64], origin: Origin | None) -> None:
         self._batch = batch
         self._index = index
+        self._origin = origin
         self._refused: dict[int, Refusal] = {}
         self.keep = np.ones(len(batch), np.bool_)
 
@@ -91,7 +94,8 @@ class _Findings:
         ]
         for i, *given in zip(where.tolist(), *columns, strict=True):
             texts = dict(zip(parameters, map(str, given), strict=True))
-            self._refused[i] = _refusal(self._batch, i, int(self._index[i]), reason, texts)
+            place = place_of(int(self._index[i]), _FIELDS.get(reason, "value"), self._origin)
+            self._refused[i] = _refusal(self._batch, i, place, reason, texts)
         self.keep[where] = False
 
     def refused(self) -> tuple[Refusal, ...]:
@@ -217,8 +221,7 @@ def _codes(
     return codes, unknown, known
 
 
-def _refusal(batch: Batch, i: int, index: int, reason: str, parameters: dict[str, str]) -> Refusal:
-    field = _FIELDS.get(reason, "value")
+def _refusal(batch: Batch, i: int, place: str, reason: str, parameters: dict[str, str]) -> Refusal:
     text = None if batch.text is None else batch.text[i]
     tag, ts = batch.tags[batch.tag_index[i]], int(batch.ts[i])
     content = {
@@ -227,7 +230,7 @@ def _refusal(batch: Batch, i: int, index: int, reason: str, parameters: dict[str
         "value": float(batch.value[i]) if text is None else text,
         "quality": (int(batch.quality[i]) & 0xFFFF) << 16,
     }
-    return Refusal(f"records[{index}].{field}", reason, parameters, msgspec.json.encode(content), tag, ts)
+    return Refusal(place, reason, parameters, msgspec.json.encode(content), tag, ts)
 
 
 def _iso(us: int) -> str:

@@ -51,14 +51,38 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
         "compressed_arrow": Reason(
             "Arrow 流内的缓冲区被压缩",
             "the buffers within the Arrow stream are compressed",
-            "请关闭 Arrow 的 LZ4/ZSTD 压缩;需要压缩时用 Content-Encoding: gzip",
-            "Switch off Arrow's LZ4/ZSTD compression; to compress, use Content-Encoding: gzip",
+            "请关闭 Arrow 的 LZ4/ZSTD 压缩;需要压缩时用 Content-Encoding: gzip 或 zstd",
+            "Switch off Arrow's LZ4/ZSTD compression; to compress, use Content-Encoding: gzip or zstd",
+        ),
+        "malformed_line": Reason(
+            "第 {line} 行不是合法的行协议:第 {column} 列,{detail}",
+            "line {line} is not valid line protocol: column {column}: {detail}",
+            "请按 InfluxDB 行协议更正该行:逗号、空格、等号前加反斜杠,文本加双引号",
+            "Correct the line as InfluxDB's line protocol says: a backslash before comma, blank and =, text in quotation marks",
+        ),
+        "missing_timestamp": Reason(
+            "没有时间戳,而时间必须是数据源的时钟",
+            "there is no timestamp, and the time must be the source's clock",
+            "请由数据源附上时间戳(Telegraf 默认附带)",
+            "Let the source add the timestamp (Telegraf does by itself)",
+        ),
+        "missing_equipment": Reason(
+            "{measurement} 没有 equipment_tag 所指的标签",
+            "{measurement} has not the tag that equipment_tag names",
+            "请给数据点加上该标签,或去掉参数 equipment_tag",
+            "Add that tag to the point, or leave the parameter equipment_tag out",
         ),
         "bad_gzip": Reason(
-            "gzip 内容损坏",
-            "the gzip content is broken",
+            "gzip 内容损坏:{detail}",
+            "the gzip content is broken: {detail}",
             "请检查压缩后重发",
             "Check the compression and send again",
+        ),
+        "bad_zstd": Reason(
+            "zstd 内容损坏:{detail}",
+            "the zstd content is broken: {detail}",
+            "请检查压缩后重发;窗口不得超过 8 MiB",
+            "Check the compression and send again; windows are at most 8 MiB",
         ),
         "wrong_shape": Reason(
             "结构不符:{place} {detail}",

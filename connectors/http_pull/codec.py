@@ -8,7 +8,8 @@ import msgspec
 
 from connectors.columns import refusal
 from ingest.batch import Batch
-from ingest.decode import Malformed, decode_measurements, empty
+from ingest.decode import decode_measurements
+from ingest.decoded import Malformed, empty
 
 
 class _Envelope(msgspec.Struct):

@@ -11,7 +11,8 @@ import msgspec
 
 from connectors.columns import Columns, scalar
 from connectors.mqtt.config import PayloadConfig, TopicConfig
-from ingest.decode import Malformed, decode_measurements
+from ingest.decode import decode_measurements
+from ingest.decoded import Malformed
 from ingest.quality import quality_column
 from ingest.rfc3339 import BadTime, epoch_us
 

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from ingest.api.problems import Problem
 from ingest.api.rooms import Room
 from ingest.decoder import MAX_BODY_BYTES
+from ingest.unpacking import CODINGS
 
 SILENCE_S = 15.0
 """How long a sender may fall silent within a body."""
@@ -25,22 +26,25 @@ def content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def is_packed(request: Request) -> bool:
-    """Whether the body is compressed with gzip."""
-    return request.headers.get("content-encoding", "").strip().lower() == "gzip"
+def coding(request: Request) -> str:
+    """How the body is compressed, as `ingest.unpacking` names it; "" = not. Raises Problem."""
+    given = request.headers.get("content-encoding", "").strip().lower().removeprefix("x-")
+    if given in ("", "identity"):
+        return ""
+    if given not in CODINGS:
+        raise Problem("unsupported_media_type", {"got": given[:100]})
+    return given
 
 
-async def read_body(request: Request, room: Room, types: Collection[str] = JSON) -> bytes:
-    """The body as it comes, of one of `types` or any JSON; `room` holds it from before it is read.
+async def read_body(request: Request, room: Room, types: Collection[str] | None = JSON) -> bytes:
+    """The body as it comes, of one of `types` or any JSON (None: any at all); `room` holds it from before it is read.
 
     Raises Problem as soon as it is clear: no room, too large, too slow, unsupported type or encoding.
     """
     kind = content_type(request)
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("identity", "", "gzip"):
-        raise Problem("unsupported_media_type", {"got": encoding})
-    if kind not in types and not kind.endswith("+json"):
-        raise Problem("unsupported_media_type", {"got": kind})
+    coding(request)
+    if types is not None and kind not in types and not kind.endswith("+json"):
+        raise Problem("unsupported_media_type", {"got": kind[:100]})
     announced = request.headers.get("content-length", "")
     size = int(announced) if announced.isdecimal() else 0
     _fits(size, room)

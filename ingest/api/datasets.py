@@ -12,15 +12,16 @@ import msgspec
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from ingest.api.body import is_packed, read_body
+from ingest.api.body import coding, read_body
 from ingest.api.gate import MALFORMED_AS_ROWS, Gate
-from ingest.api.measurements import batch_name
+from ingest.api.measurements import NOT_KEPT, batch_name
 from ingest.api.problems import Problem, error
 from ingest.batch import Refusal
 from ingest.datasets import DATASETS, MAX_RECORDS, check_records
-from ingest.decode import Malformed, malformed_json, not_utf8, too_deep
-from ingest.decoder import gunzip
+from ingest.decode import malformed_json, not_utf8, too_deep
+from ingest.decoded import Malformed
 from ingest.records import Records, encode_records
+from ingest.unpacking import unpack
 from store import datasets
 from store.datasets import Submission
 
@@ -53,9 +54,9 @@ def router(gate: Gate) -> APIRouter:
             if name not in DATASETS:
                 raise Problem("unknown_dataset", {"dataset": name, "known": ", ".join(DATASETS)})
             async with gate.decoders.turns.turn(unit.code):
-                read = await run_in_threadpool(_read, name, body, is_packed(request))
+                read = await run_in_threadpool(_read, name, body, coding(request))
             batch = batch_name(unit, idempotency_key, read.digest)
-            if read.fault is not None and read.fault.reason in ("bad_gzip", "body_too_large"):
+            if read.fault is not None and read.fault.reason in NOT_KEPT:
                 raise Problem(read.fault.reason, read.fault.parameters)
             submitted = Records(
                 unit=unit.code,
@@ -111,11 +112,10 @@ class _Read(NamedTuple):
     fault: Malformed | None
 
 
-def _read(name: str, body: bytes, packed: bool) -> _Read:
+def _read(name: str, body: bytes, packing: str) -> _Read:
     digest = b""
     try:
-        if packed:
-            body = gunzip(body)
+        body = unpack(body, packing)
         digest = hashlib.sha256(body).digest()
         records = _records(body)
     except Malformed as fault:

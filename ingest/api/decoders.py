@@ -45,7 +45,7 @@ class Decoders:
 
         Raises Problem: too much to do, or the process died of it.
         """
-        if len(body) <= INLINE_BYTES and not (job.arrow or job.gzip):
+        if len(body) <= INLINE_BYTES and not (job.form == "arrow" or job.coding):
             return decode_body(job, body)
         async with self.turns.turn(job.unit):
             process = self._idle.pop()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -13,18 +15,21 @@ import numpy as np
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.concurrency import run_in_threadpool
 
-from ingest.api.body import JSON, content_type, is_packed, read_body
+from ingest.api.body import JSON, coding, content_type, read_body
 from ingest.api.gate import MALFORMED_AS_ROWS, Gate
 from ingest.api.problems import ERRORS_SHOWN, Problem, error_of
 from ingest.arrow import CONTENT_TYPE as ARROW
 from ingest.batch import Batch, Refusal, encode
-from ingest.decode import Decoded, Malformed, empty
-from ingest.decoder import Job
+from ingest.decoded import Decoded, Malformed, empty
+from ingest.decoder import Form, Job
 from ingest.log import MAX_MESSAGE_BYTES
 from ingest.validate import check
 from store.registry import Unit
 from store.tags import UnitTags
 
+_FORMS: Mapping[str, Form] = MappingProxyType(
+    {ARROW: "arrow", "application/x-ndjson": "ndjson", "application/ndjson": "ndjson"}
+)
 _ROWS_A_MESSAGE = 50_000
 _PART_BYTES = MAX_MESSAGE_BYTES * 2 // 3
 _ROW_BYTES = 26
@@ -35,7 +40,7 @@ _TEXT_KEPT = 400
 """Characters of a refusal's parameters, tag and place: what a message says is not what was sent."""
 
 
-_NOT_KEPT = frozenset({"bad_gzip", "body_too_large"})
+NOT_KEPT = frozenset({"bad_gzip", "bad_zstd", "body_too_large"})
 """Bodies that are sent again in another form: nothing of them is worth keeping."""
 
 
@@ -56,19 +61,23 @@ def router(gate: Gate) -> APIRouter:
         request: Request,
         idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
         mode: Annotated[str | None, Query(max_length=20)] = None,
+        precision: Annotated[str | None, Query(max_length=20)] = None,
+        equipment_tag: Annotated[str | None, Query(max_length=200)] = None,
     ) -> dict[str, Any]:
         """Take readings; answers 200 only when they are durable (docs/interface.md)."""
         unit = await gate.sender(request)
         source = f"http_push:{unit.code}"
         with gate.rooms.enter(unit.code) as room:
-            body = await read_body(request, room, (*JSON, ARROW))
+            body = await read_body(request, room, (*JSON, *_FORMS))
             job = Job(
                 unit=unit.code,
                 source=source,
                 received_at=time.time_ns() // 1000,
-                arrow=content_type(request) == ARROW,
-                gzip=is_packed(request),
+                form=_FORMS.get(content_type(request), "json"),
+                coding=coding(request),
                 mode=mode,
+                precision=precision,
+                equipment_tag=equipment_tag,
             )
             outcome = await gate.decoders.decode(job, body)
             del body
@@ -114,7 +123,7 @@ def batch_name(unit: Unit, idempotency_key: str | None, digest: bytes) -> str:
 
 async def _hold(gate: Gate, job: Job, name: str, malformed: Malformed, original: bytes) -> None:
     """Keep an unreadable body in the quarantine, as one row. Always raises Problem: what is wrong with it."""
-    if malformed.reason in _NOT_KEPT:
+    if malformed.reason in NOT_KEPT:
         raise Problem(malformed.reason, malformed.parameters)
     refusal = _kept(Refusal("$", malformed.reason, malformed.parameters, original))
     held = empty(job.unit, job.source, job.received_at, (refusal,))
@@ -130,7 +139,7 @@ def _prepared(decoded: Decoded, tags: UnitTags | None) -> tuple[Batch, list[_Par
     """Refuse here what the writer would refuse, so that the sender is told; as messages of the log."""
     batch = decoded.batch
     if tags is not None and len(batch):  # else the writer will judge
-        checked = check(batch, tags, batch.received_at, decoded.index)
+        checked = check(batch, tags, batch.received_at, decoded.index, origin=decoded.origin)
         if not checked.keep.all():
             batch = batch.take(checked.keep, checked.refused)
     batch = replace(batch, refused=tuple(map(_kept, batch.refused)))

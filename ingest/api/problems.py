@@ -50,8 +50,8 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
     "body_too_large": (413, "Body too large", REASONS["body_too_large"]),
     "unsupported_media_type": (415, "Unsupported media type", Reason(
         "不支持 {got}", "{got} is not understood",
-        "请用 Content-Type: application/json 或 application/vnd.apache.arrow.stream,可选 Content-Encoding: gzip",
-        "Use Content-Type: application/json or application/vnd.apache.arrow.stream, and optionally Content-Encoding: gzip")),
+        "请用 Content-Type: application/json、application/x-ndjson 或 application/vnd.apache.arrow.stream,可选 Content-Encoding: gzip 或 zstd",
+        "Use Content-Type: application/json, application/x-ndjson or application/vnd.apache.arrow.stream, and optionally Content-Encoding: gzip or zstd")),
     "busy": (429, "Too many requests at once", Reason(
         "同时处理的数据过多,本次没有接收", "too much is being taken at once; nothing of this was taken",
         "请在 {retry_after} 秒后原样重发", "Send the same again after {retry_after} s")),
@@ -71,6 +71,7 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
         "the platform cannot store durably just now; not all of this may have been taken",
         "请在 {retry_after} 秒后原样重发", "Send the same again after {retry_after} s")),
     "bad_gzip": (400, "Broken gzip", REASONS["bad_gzip"]),
+    "bad_zstd": (400, "Broken zstd", REASONS["bad_zstd"]),
     "bad_parameter": (422, "Bad parameter", Reason(
         "参数 {field}:{detail}", "parameter {field}: {detail}", "请更正该参数", "Correct the parameter")),
     "failed": (500, "Internal error", Reason(
@@ -125,8 +126,10 @@ def error(place: str, code: str, parameters: Mapping[str, str]) -> dict[str, Any
     reason = REASONS[code]
     head, _, tail = place.partition("records[")
     index = tail.partition("]")[0] if head is not place and tail else ""
+    word, _, line = head.strip().partition(" ")
     return {
         "index": int(index) if index.isdigit() else None,
+        **({"line": int(line)} if word == "line" and line.isdigit() else {}),
         "place": place,
         "reason": code,
         "message": reason.message(parameters),

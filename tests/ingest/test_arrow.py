@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from ingest import arrow
 from ingest.arrow import decode_arrow
 from ingest.batch import Batch
-from ingest.decode import MAX_ROWS, MAX_TEXT, Malformed, decode_measurements
+from ingest.decode import decode_measurements
+from ingest.decoded import MAX_ROWS, MAX_TEXT, Malformed
 
 WHO: dict[str, Any] = {"unit": "GD-ELE-01", "source": "http_push:GD-ELE-01", "received_at": 1}
 UTC_US = pa.timestamp("us", "UTC")

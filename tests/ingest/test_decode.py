@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.batch import Batch, Refusal
-from ingest.decode import MAX_ROWS, Malformed, decode_json, decode_measurements, decode_values
+from ingest.decode import decode_json, decode_measurements, decode_values
+from ingest.decoded import MAX_ROWS, Malformed
 
 WHO: dict[str, Any] = {"unit": "GD-ELE-01", "source": "http_push:GD-ELE-01", "received_at": 1}
 

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from ingest.batch import Batch, Refusal, decode, encode
-from ingest.decode import empty
+from ingest.decoded import empty
 from ingest.log import Entry, partition_of
 from ingest.records import Records, encode_records
 from ingest.storing import OwnedElsewhere, Storing
