@@ -33,7 +33,7 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO qunce_api, qunce_writer, qunce_
 DO $access$
 DECLARE
     -- Everybody's: they say nothing of a unit.
-    open_to_all   text[] := '{region, cluster, sub_sector, layout, schema_migration, component_status, canary}';
+    open_to_all   text[] := '{region, cluster, sub_sector, layout, schema_migration}';
     -- Nobody's but the owner's: asked through functions alone.
     closed        text[] := '{session, request_nonce}';
     -- The platform's own bookkeeping.
@@ -66,7 +66,9 @@ DECLARE
             WHEN 'equipment' THEN EXISTS (SELECT FROM equipment q WHERE q.equipment_id = entity_id)
             WHEN 'source' THEN EXISTS (SELECT FROM source s WHERE s.source_id = entity_id) END$p$,
         -- What came of a unit that is not registered is the operator's to look at.
-        'quarantine', by_unit || ' OR (unit_id IS NULL AND (SELECT is_operator()))',
+        'quarantine', by_unit || ' OR (unit_id = 0 AND (SELECT is_operator()))',
+        'component_status', '(SELECT sees_province())',
+        'canary', '(SELECT sees_province())',
         'audit_event', '(SELECT sees_province()) OR unit_id = (SELECT own_unit())',
         'person', '(SELECT is_operator()) OR unit_id = (SELECT own_unit()) OR person_id = (SELECT (caller()).person_id)',
         'api_key', '(SELECT is_operator()) OR unit_id = (SELECT own_unit())');
@@ -159,8 +161,8 @@ GRANT UPDATE (display_name, password_hash, disabled_at, oidc_subject) ON person 
 
 GRANT INSERT, UPDATE, DELETE ON equipment_hour, supply_hour, dirty_hour, dirty_period, indicator_value
     TO qunce_metrics;
-GRANT INSERT, UPDATE ON component_status
-    TO qunce_api, qunce_dashboard, qunce_writer, qunce_metrics, qunce_monitor;
+-- Every part reports its status through the monitor's login.
+GRANT INSERT, UPDATE ON component_status TO qunce_monitor;
 GRANT SELECT ON source, lead_unit, ingest_ledger, quarantine, clock_skew, canary, unit_position, writer_position,
     component_status, layout TO qunce_monitor;
 

@@ -10,10 +10,9 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import SecretStr
-from starlette.routing import Match
 
-from ingest.api import datasets, measurements, metrics, quarantine, reading
-from ingest.api.doors import OPEN, require_declared
+from ingest.api import datasets, measurements, metrics, openapi, quarantine, reading
+from ingest.api.doors import OPEN, methods_at, require_declared
 from ingest.api.gate import Gate
 from ingest.api.problems import Problem, install
 from ingest.api.unread import Unread
@@ -51,6 +50,7 @@ def create_api(
     app.state.gate = gate
     app.add_middleware(Unread)
     install(app)
+    openapi.install(app)
     app.include_router(measurements.router(gate))
     app.include_router(datasets.router(gate))
     app.include_router(reading.router(gate))
@@ -64,15 +64,16 @@ def create_api(
 
     @app.api_route(
         "/api/{rest:path}",
-        methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"],
         include_in_schema=False,
         dependencies=[OPEN],
     )
     async def nothing_here(rest: str, request: Request) -> None:
         # A catch-all takes every method, so it must tell a wrong method from a wrong path itself.
-        known = any(route.matches(request.scope)[0] is Match.PARTIAL for route in app.routes)
-        code = "method_not_allowed" if known else "not_found"
-        raise Problem(code, {"path": request.url.path, "method": request.method})
+        allowed = methods_at(app, request.scope)
+        code = "method_not_allowed" if allowed else "not_found"
+        where = {"path": request.url.path, "method": request.method, "allow": ", ".join(allowed)}
+        raise Problem(code, where)
 
     require_declared(app)
     return app

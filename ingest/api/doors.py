@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import Depends, FastAPI
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.routing import Match
+from starlette.types import Scope
 
 
 def _anybody() -> None:
@@ -19,20 +21,43 @@ OPEN: Any = Depends(_anybody)
 """As a route's dependency: it needs no credentials, or has a way of its own to check them."""
 
 
-def declared(route: APIRoute) -> str | None:
-    """The permission that a route declares: of store.identity, `known` or `open`; None when it has none."""
-    return next((found for found in _permissions(route.dependant)), None)
+class Route(NamedTuple):
+    """A route with what it declares: a permission of store.identity, `known` or `open`; None: nothing."""
+
+    methods: tuple[str, ...]
+    path: str
+    permission: str | None
+    shown: bool
+
+
+def routes_of(app: FastAPI) -> list[Route]:
+    """Every route of the interface, those of its routers too. Raises TypeError on a kind that cannot declare."""
+    found = []
+    for context in iter_route_contexts(app.routes):
+        route = context.original_route
+        if isinstance(route, APIRoute):
+            permission = next(_permissions(context.dependant), None)
+            methods = tuple(sorted(context.methods or ()))
+            found.append(Route(methods, str(context.path_format), permission, route.include_in_schema))
+        elif context.path != app.openapi_url:
+            raise TypeError(f"{route!r} cannot declare a permission")
+    return found
 
 
 def require_declared(app: FastAPI) -> None:
     """Raises RuntimeError that names the routes without a declared permission."""
-    silent = [
-        f"{','.join(sorted(route.methods or ()))} {route.path}"
-        for route in app.routes
-        if isinstance(route, APIRoute) and declared(route) is None
-    ]
+    silent = [f"{','.join(r.methods)} {r.path}" for r in routes_of(app) if r.permission is None]
     if silent:
         raise RuntimeError(f"routes that declare no permission (gate.allow): {'; '.join(silent)}")
+
+
+def methods_at(app: FastAPI, scope: Scope) -> list[str]:
+    """The methods by which a path can be asked for that this request's method cannot; sorted."""
+    found: set[str] = set()
+    for context in iter_route_contexts(app.routes):
+        if context.original_route.matches(scope)[0] is Match.PARTIAL:
+            found |= context.methods or set()
+    return sorted(found)
 
 
 def _permissions(dependant: Dependant) -> Iterator[str]:

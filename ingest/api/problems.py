@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from string import Formatter
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -137,7 +138,8 @@ def error(place: str, code: str, parameters: Mapping[str, str]) -> dict[str, Any
     }
 
 
-def _answer(request: Request, problem: Problem) -> JSONResponse:
+def document(problem: Problem, path: str) -> tuple[int, dict[str, Any]]:
+    """Status and body of the answer to a request for `path`."""
     if problem.code == "all_refused":
         status, title = 422, "Nothing could be accepted"
         first = problem.errors[0]
@@ -149,12 +151,12 @@ def _answer(request: Request, problem: Problem) -> JSONResponse:
         status, title = _STATUS[problem.code], problem.code.replace("_", " ").capitalize()
         reason = REASONS[problem.code]
         message, hint = reason.message(problem.parameters), reason.hint(problem.parameters)
-    body = {
+    return status, {
         "type": f"urn:qunce:problem:{problem.code}",
         "title": title,
         "status": status,
         "detail": message["en"],
-        "instance": request.url.path,
+        "instance": path,
         "code": problem.code,
         "message": message,
         "hint": hint,
@@ -162,7 +164,33 @@ def _answer(request: Request, problem: Problem) -> JSONResponse:
         "errors": problem.errors,
         **problem.extra,
     }
+
+
+def codes_of() -> dict[int, list[str]]:
+    """HTTP status → the codes an answer of this status can have."""
+    found: dict[int, list[str]] = {}
+    for code, status in {**{code: status for code, (status, _, _) in _HTTP.items()}, **_STATUS}.items():
+        found.setdefault(status, []).append(code)
+    return {status: sorted(codes) for status, codes in found.items()}
+
+
+def example(code: str) -> dict[str, Any]:
+    """An answer with this code, with the names of its parameters in their places."""
+    errors = (
+        [error("records[2].tag", "unknown_tag", {"tag": "CNC-0012.stat"})] if code == "all_refused" else []
+    )
+    reason = _HTTP[code][2] if code in _HTTP else REASONS.get(code)
+    texts = () if reason is None else (reason.zh, reason.en, reason.hint_zh, reason.hint_en)
+    names = {name for text in texts for _, name, _, _ in Formatter().parse(text) if name}
+    problem = Problem(code, {name: f"<{name}>" for name in sorted(names)}, errors=errors)
+    return document(problem, "/api/v1/…")[1]
+
+
+def _answer(request: Request, problem: Problem) -> JSONResponse:
+    status, body = document(problem, request.url.path)
     headers = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
+    if status == 405:
+        headers["Allow"] = problem.parameters.get("allow", "")
     if status == 408:
         headers["Connection"] = "close"  # the rest of the body is not waited for
     if status == 401:
@@ -182,8 +210,13 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _(request: Request, failure: HTTPException) -> JSONResponse:
+        path, allow = request.url.path, (failure.headers or {}).get("Allow", "")
+        if 400 <= failure.status_code < 500 and failure.status_code not in (404, 405):
+            return _answer(
+                request, Problem("bad_parameter", {"field": "body", "detail": str(failure.detail)})
+            )
         code = {404: "not_found", 405: "method_not_allowed"}.get(failure.status_code, "failed")
-        return _answer(request, Problem(code, {"path": request.url.path, "method": request.method}))
+        return _answer(request, Problem(code, {"path": path, "method": request.method, "allow": allow}))
 
     @app.exception_handler(RequestValidationError)
     async def _(request: Request, failure: RequestValidationError) -> JSONResponse:
