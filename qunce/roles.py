@@ -58,11 +58,6 @@ def logins_of(settings: Settings) -> Logins:
     return Logins(**given)
 
 
-def _reporting(known: Logins, roles: Sequence[Role]) -> str:
-    """As whom this process reports its status: as the first of its parts that has a database role."""
-    return next((str(getattr(known, role)) for role in roles if role in DATABASE_ROLES), known.monitor)
-
-
 def run(settings: Settings, roles: Sequence[Role]) -> int:
     """Run the roles until SIGTERM or SIGINT, then drain; returns the exit code.
 
@@ -78,9 +73,7 @@ def run(settings: Settings, roles: Sequence[Role]) -> int:
 
         app = web.build(settings, roles, logins, log_url)
     asyncio.run(found_log(log_url, settings.log.max_bytes, attempts=3))
-    reporter = Reporter(
-        _reporting(logins, roles), f"{socket.gethostname()}/{'+'.join(roles)}{_share(settings, roles)}"
-    )
+    reporter = Reporter(logins.monitor, f"{socket.gethostname()}/{'+'.join(roles)}{_share(settings, roles)}")
     try:
         return asyncio.run(_run(settings, roles, logins, log_url, app, sources, reporter))
     finally:

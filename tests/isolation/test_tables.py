@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import psycopg
 import pytest
 from psycopg import sql
@@ -14,7 +12,7 @@ from store.roles import role_dsn
 from tests.isolation.world import MARKS, SCOPES, UNITS, Scope, World, seed
 
 pytestmark = pytest.mark.concurrent
-OPEN = {"region", "cluster", "sub_sector", "layout", "schema_migration", "component_status", "canary"}
+OPEN = {"region", "cluster", "sub_sector", "layout", "schema_migration"}
 POOL = {
     "enterprise",
     "certificate",
@@ -40,10 +38,10 @@ OWNERS = {
 
 
 @pytest.fixture(scope="module")
-def world(module_dsn: str) -> Iterator[tuple[str, World]]:
+def world(module_dsn: str) -> tuple[str, World]:
     with connect(module_dsn, application="test") as conn:
         made = seed(conn)
-    yield module_dsn, made
+    return module_dsn, made
 
 
 def tables(conn: Connection) -> list[str]:
@@ -88,7 +86,7 @@ def expected(table: str, rows: list[tuple[int | None, int | None]], scope: Scope
     return n
 
 
-SPECIAL = {"indicator_value", "audit_event", "person", "api_key"}
+SPECIAL = {"indicator_value", "audit_event", "person", "api_key", "component_status", "canary"}
 CLOSED = {"session", "request_nonce", "dirty_hour", "dirty_period", "unit_position", "writer_position"}
 
 
@@ -182,6 +180,12 @@ def test_credentials_and_accounts(world: tuple[str, World]) -> None:
             with acting(conn, made.principals[who]):
                 assert conn.execute("SELECT count(person_id) FROM person").fetchone() == (people,), who
                 assert conn.execute("SELECT count(key_id) FROM api_key").fetchone() == (keys,), who
+        for who, n in (("operator", 2), ("think tank of B", 0), ("key of A", 0), ("bank", 0)):
+            with acting(conn, made.principals[who]):
+                status = conn.execute(
+                    "SELECT (SELECT count(*) FROM component_status) + (SELECT count(*) FROM canary)"
+                ).fetchone()
+                assert status == (n,), who
         for who, marks in (
             ("key of A", {MARKS["GD-AAA-01"]}),
             ("province", set(MARKS.values())),
@@ -225,7 +229,7 @@ def test_nobody_changes_what_is_not_his(world: tuple[str, World], who: str) -> N
                 try:
                     with conn.transaction(), acting(conn, made.principals[who]):
                         n = conn.execute(statement).rowcount
-                        if n > own and table != "component_status":
+                        if n > own:
                             changed.append((table, n))
                         raise psycopg.Rollback
                 except psycopg.errors.InsufficientPrivilege:

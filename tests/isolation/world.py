@@ -82,6 +82,9 @@ def seed(conn: Connection) -> World:
         _unit(conn, world, unit)
     conn.execute("INSERT INTO quarantine (unit_id, source_id, batch, place, reason, parameters, original, received_at)"
                  " VALUES (0, 0, 'x', '$', 'unknown_unit', '{}', '', now())")  # fmt: skip
+    conn.execute("INSERT INTO component_status VALUES ('writer', 'x', 'ok', %s, now())",
+                 (Jsonb({"pending": [["GD-AAA-01", MARKS["GD-AAA-01"], 1]]}),))  # fmt: skip
+    conn.execute("INSERT INTO canary VALUES ('x', now(), now(), now(), 1)")
     people: list[tuple[str, Role, dict[str, object]]] = [
         ("province", "province", {}),
         ("operator", "operator", {}),
