@@ -29,9 +29,11 @@ T = TypeVar("T")
 
 _TAGS_TTL_S = 60.0
 _TAGS_RELOAD_S = 1.0
-# Answers that refuse, of each unit, or address without a valid key: more of them wait, and so does
-# who asks. What is refused by the row is paid off before the unit's next request is read.
-_REFUSALS_PER_S, _REFUSALS_AT_ONCE, _REFUSAL_WAITS_S = 20, 100, 10
+# Answers that refuse, of each caller: more of them wait, and so does who asks. What is refused by the row
+# is paid off before the unit's next request is read.
+_REFUSALS_PER_S, _REFUSALS_AT_ONCE, _REFUSAL_WAITS_S = 200, 2_000, 10
+# The same of each address without valid credentials: it may be trying keys.
+_TRIES_PER_S, _TRIES_AT_ONCE = 20, 100
 _REFUSED_ROWS_PER_S, _REFUSED_ROWS_AT_ONCE, _DEBT_S = 2_000, 50_000, 60
 MALFORMED_AS_ROWS = 100
 """What a body that cannot be read costs of that: the log, the quarantine, and somebody's attention."""
@@ -57,7 +59,8 @@ class Gate:
         self.decoders = Decoders()
         self.pace = Meter(_REFUSALS_PER_S, _REFUSALS_AT_ONCE, _REFUSAL_WAITS_S)
         self.refused_rows = Meter(_REFUSED_ROWS_PER_S, _REFUSED_ROWS_AT_ONCE, _DEBT_S)
-        self.credentials = credentials.Credentials(self.authenticating, self.pace)
+        self.tries = Meter(_TRIES_PER_S, _TRIES_AT_ONCE, _REFUSAL_WAITS_S)
+        self.credentials = credentials.Credentials(self.authenticating, self.tries)
         self.rows_taken = 0
 
     async def query(
@@ -132,9 +135,10 @@ class Gate:
 
     async def refusing(self, request: Request) -> None:
         """Before an answer that refuses: wait, if whoever asks has had many of them lately."""
-        payer = getattr(request.state, "payer", None) or credentials.address_of(request)
-        self.pace.spend(payer)
-        await asyncio.sleep(self.pace.wait_s(payer))
+        payer = getattr(request.state, "payer", None)
+        meter, who = (self.pace, payer) if payer else (self.tries, credentials.address_of(request))
+        meter.spend(who)
+        await asyncio.sleep(meter.wait_s(who))
 
     async def tags(self, unit: Unit, names: tuple[str, ...]) -> UnitTags | None:
         """The unit's tags, reloaded when a name is not among them; None while the database is away."""

@@ -146,6 +146,7 @@ def test_whoever_sends_rubbish_is_answered_slower_and_slower_and_nobody_else(
     registered: tuple[str, str], monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
     monkeypatch.setattr("ingest.api.gate._REFUSALS_AT_ONCE", 5)
+    monkeypatch.setattr("ingest.api.gate._REFUSALS_PER_S", 20)
     monkeypatch.setattr("ingest.api.gate._REFUSED_ROWS_AT_ONCE", 1000)
     monkeypatch.setattr("ingest.api.gate._REFUSED_ROWS_PER_S", 100)
 
