@@ -55,7 +55,7 @@ def rollup(
             raw = rollups.raw_slice(conn, equipment[known], hour[known])
             hours = compute(raw, micros(now))
             # A neighbour before an equipment's first schedule is no hour of its: nothing was due or sent.
-            hours = hours[(hours["due"] > 0) | (hours["readings"] > 0) | (hours["online_s"] > 0)]
+            hours = hours[hours[["due", "readings", "online_s", "stopped_s"]].gt(0).any(axis=1)]
             rollups.save_hours(conn, hours, marked, now)
         else:
             rollups.unmark_hours(conn, marked)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from metrics.counters import GAP, NO_ORDER, Increments, increments
 from metrics.readings import Bools, Floats, Ints, Readings, hours_of, position, read_order
-from metrics.slots import due_and_filled, readings_and_valid
+from metrics.slots import due_and_filled, readings_and_valid, stopped_seconds
 from metrics.timeline import Pieces, pieces
 from store.rollups import ROLES, RawSlice
 from store.signals import MODE, STATE
@@ -41,6 +41,7 @@ def compute(raw: RawSlice, now: int) -> pd.DataFrame:
     )
     _times(frame, raw, cut, _calendar_known(raw, run, hour))
     flags = _counters(frame, raw, readings, cut, now)
+    frame["stopped_s"] = stopped_seconds(raw, now)
     frame["due"], frame["filled"] = due_and_filled(raw, readings, now)
     frame["readings"], frame["valid"] = readings_and_valid(raw, readings)
     frame["flags"] = flags

@@ -41,7 +41,7 @@ DECLARE
     -- Of each enterprise, what a bank sees that it authorised.
     pool          text[] := '{enterprise, certificate, enterprise_statement, digital_assessment, credit_authorisation, loan}';
     -- What the interface writes itself; everything else goes through the log.
-    written       text[] := '{quarantine, quarantine_kept}';
+    written       text[] := '{quarantine, quarantine_kept, source_heartbeat, heartbeat_hour, stoppage, stoppage_equipment}';
     by_unit       text := 'unit_id = ANY ((SELECT visible_units())::int[])';
     by_enterprise text := 'enterprise_id IN (SELECT visible_enterprises())';
     by_equipment  text := 'equipment_id IN (SELECT visible_equipment())';
@@ -184,6 +184,7 @@ GRANT EXECUTE ON FUNCTION uscc_is_valid(text), audit(text, text, text, integer),
 GRANT EXECUTE ON FUNCTION caller(), regions_below(text), visible_units(), visible_enterprises(),
     pooled_enterprises(), visible_equipment(), sees_province(), is_operator(), own_unit(), end_sessions(integer)
     TO qunce_api, qunce_dashboard;
+GRANT EXECUTE ON FUNCTION reopen_stopped(bigint, timestamptz, timestamptz) TO qunce_api;
 GRANT EXECUTE ON FUNCTION make_day_partition(date) TO qunce_writer;
 GRANT EXECUTE ON FUNCTION authenticate_key(bytea), signing_digest(integer), use_nonce(integer, text, integer),
     person_credentials(text), note_login(integer, boolean, integer, integer),

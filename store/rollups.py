@@ -24,7 +24,7 @@ _MANY_HOURS = 500  # more than late readings touch, less than a history does
 
 COMPONENTS = (
     "observed_s", "known_s", "state_known_s", "online_s", "executing_s", "apt_s", "aust_s", "pbt_s",
-    "pbt_known_s", "pq", "gq", "sq", "pri_pq_s", "pri_gq_s", "pri_apt_s", "energy_kwh",
+    "pbt_known_s", "pq", "gq", "sq", "pri_pq_s", "pri_gq_s", "pri_apt_s", "energy_kwh", "stopped_s",
 )  # fmt: skip
 """Float columns of `equipment_hour`; the comments in the schema say what they mean."""
 COUNTS = ("due", "filled", "readings", "valid", "flags")
@@ -52,6 +52,7 @@ class RawSlice:
     away than LOOK not among these), in any order. `tags`: tag_id, equipment_id, role. `schedules`: tag_id,
     valid_from, interval_s. `calendar`: equipment_id, start, end, kind (0 shift, 1 takes time off it).
     `orders`: equipment_id, start, end, pri_s. `rated`: equipment_id, per_h (NaN unknown).
+    `stoppages`: equipment_id, start, end: declared ones, sorted, none of one equipment touching another.
     """
 
     runs: Columns
@@ -61,6 +62,7 @@ class RawSlice:
     calendar: Columns
     orders: Columns
     rated: Columns
+    stoppages: Columns
 
 
 def dirty_hours(conn: Connection, now: datetime, *, limit: int, settle_s: float, live: bool) -> Markers:
@@ -189,7 +191,7 @@ _ROW = {"run": "int4", "tag_id": "int4", "ts": "timestamptz", "value": "float8",
 
 
 def raw_slice(conn: Connection, equipment_id: npt.NDArray[np.int32], hour: npt.NDArray[np.int64]) -> RawSlice:
-    """Fetch what these equipment-hours are computed from, in seven set-based queries of one transaction."""
+    """Fetch what these equipment-hours are computed from, in eight set-based queries of one transaction."""
     runs = runs_of(equipment_id, hour)
     who = np.unique(runs["equipment_id"]).tolist()
     arrays = [runs["equipment_id"].tolist(), runs["lo"].tolist(), runs["hi"].tolist()]
@@ -245,6 +247,18 @@ def raw_slice(conn: Connection, equipment_id: npt.NDArray[np.int32], hour: npt.N
             [who],
             {"equipment_id": "int4", "per_h": "float8"},
         ),
+        stoppages=read(
+            conn,
+            "SELECT equipment_id, lower(span), upper(span) FROM (SELECT q.equipment_id,"
+            "   unnest(range_agg(tstzrange(s.start_at, coalesce(s.end_at, '2200-01-01')))) AS span"
+            "  FROM stoppage_equipment q JOIN stoppage s USING (stoppage_id)"
+            "  WHERE q.equipment_id = ANY(%s) AND s.withdrawn_at IS NULL"
+            "   AND s.start_at < 'epoch'::timestamptz + %s * interval '1 microsecond'"
+            "   AND coalesce(s.end_at, '2200-01-01') > 'epoch'::timestamptz + %s * interval '1 microsecond'"
+            "  GROUP BY 1) AS merged ORDER BY 1, 2",
+            window,
+            {"equipment_id": "int4", "start": "timestamptz", "end": "timestamptz"},
+        ),
     )
 
 
@@ -252,7 +266,7 @@ _STAGE: LiteralString = """
 CREATE TEMP TABLE IF NOT EXISTS fresh_hour (
     equipment_id int, hour bigint, observed_s float8, known_s float8, state_known_s float8, online_s float8,
     executing_s float8, apt_s float8, aust_s float8, pbt_s float8, pbt_known_s float8, pq float8, gq float8,
-    sq float8, pri_pq_s float8, pri_gq_s float8, pri_apt_s float8, energy_kwh float8, due bigint,
+    sq float8, pri_pq_s float8, pri_gq_s float8, pri_apt_s float8, energy_kwh float8, stopped_s float8, due bigint,
     filled bigint, readings bigint, valid bigint, flags smallint, provisional boolean
 ) ON COMMIT DELETE ROWS
 """
@@ -260,27 +274,27 @@ _UPSERT: LiteralString = """
 WITH changed AS (
     INSERT INTO equipment_hour AS e (equipment_id, hour, observed_s, known_s, state_known_s, online_s,
         executing_s, apt_s, aust_s, pbt_s, pbt_known_s, pq, gq, sq, pri_pq_s, pri_gq_s, pri_apt_s, energy_kwh,
-        due, filled, readings, valid, flags, provisional, computed_at)
+        stopped_s, due, filled, readings, valid, flags, provisional, computed_at)
     SELECT equipment_id, 'epoch'::timestamptz + hour * interval '1 microsecond', observed_s, known_s,
         state_known_s, online_s, executing_s, apt_s, aust_s, pbt_s, pbt_known_s, pq, gq, sq, pri_pq_s, pri_gq_s,
-        pri_apt_s, energy_kwh, due, filled, readings, valid, flags, provisional, %(now)s
+        pri_apt_s, energy_kwh, stopped_s, due, filled, readings, valid, flags, provisional, %(now)s
     FROM fresh_hour ORDER BY equipment_id, hour
     ON CONFLICT (equipment_id, hour) DO UPDATE SET observed_s = excluded.observed_s, known_s = excluded.known_s,
         state_known_s = excluded.state_known_s, online_s = excluded.online_s, executing_s = excluded.executing_s,
         apt_s = excluded.apt_s, aust_s = excluded.aust_s, pbt_s = excluded.pbt_s,
         pbt_known_s = excluded.pbt_known_s, pq = excluded.pq, gq = excluded.gq, sq = excluded.sq,
         pri_pq_s = excluded.pri_pq_s, pri_gq_s = excluded.pri_gq_s, pri_apt_s = excluded.pri_apt_s,
-        energy_kwh = excluded.energy_kwh, due = excluded.due, filled = excluded.filled,
-        readings = excluded.readings, valid = excluded.valid, flags = excluded.flags,
+        energy_kwh = excluded.energy_kwh, stopped_s = excluded.stopped_s, due = excluded.due,
+        filled = excluded.filled, readings = excluded.readings, valid = excluded.valid, flags = excluded.flags,
         provisional = excluded.provisional, computed_at = excluded.computed_at
     WHERE (e.observed_s, e.known_s, e.state_known_s, e.online_s, e.executing_s, e.apt_s, e.aust_s, e.pbt_s,
-           e.pbt_known_s, e.pq, e.gq, e.sq, e.pri_pq_s, e.pri_gq_s, e.pri_apt_s, e.energy_kwh, e.due, e.filled,
-           e.readings, e.valid, e.flags, e.provisional)
+           e.pbt_known_s, e.pq, e.gq, e.sq, e.pri_pq_s, e.pri_gq_s, e.pri_apt_s, e.energy_kwh, e.stopped_s,
+           e.due, e.filled, e.readings, e.valid, e.flags, e.provisional)
        IS DISTINCT FROM (excluded.observed_s, excluded.known_s, excluded.state_known_s, excluded.online_s,
            excluded.executing_s, excluded.apt_s, excluded.aust_s, excluded.pbt_s, excluded.pbt_known_s,
            excluded.pq, excluded.gq, excluded.sq, excluded.pri_pq_s, excluded.pri_gq_s, excluded.pri_apt_s,
-           excluded.energy_kwh, excluded.due, excluded.filled, excluded.readings, excluded.valid,
-           excluded.flags, excluded.provisional)
+           excluded.energy_kwh, excluded.stopped_s, excluded.due, excluded.filled, excluded.readings,
+           excluded.valid, excluded.flags, excluded.provisional)
     RETURNING hour
 ), marked AS (
     INSERT INTO dirty_period AS d (period, period_start)

@@ -29,6 +29,7 @@ class Bench:
     shifts: Sequence[tuple[float, float]] = ()
     off: Sequence[tuple[float, float]] = ()
     orders: Sequence[tuple[float, float, float]] = ()
+    stoppages: Sequence[tuple[float, float]] = ()
     per_h: float = float("nan")
     now_s: float = 100 * 3600
     shuffle: Sequence[int] | None = None
@@ -83,6 +84,11 @@ class Bench:
                 "pri_s": np.array([p for _, _, p in self.orders], np.float64),
             },
             rated={"equipment_id": np.ones(1, np.int32), "per_h": np.array([self.per_h])},
+            stoppages={
+                "equipment_id": np.ones(len(self.stoppages), np.int32),
+                "start": us([a for a, _ in self.stoppages]),
+                "end": us([b for _, b in self.stoppages]),
+            },
         )
 
     def compute(self) -> pd.DataFrame:

@@ -288,7 +288,7 @@ def _near(raw: RawSlice) -> RawSlice:
         keep += mine[(ts < lo) & (ts >= lo - 3 * HOUR_US)][-3:].tolist()
         keep += mine[(ts > hi) & (ts <= hi + 3 * HOUR_US)][:3].tolist()
     rows = {name: array[keep] for name, array in raw.rows.items()}
-    return RawSlice(raw.runs, rows, raw.tags, raw.schedules, raw.calendar, raw.orders, raw.rated)
+    return RawSlice(raw.runs, rows, raw.tags, raw.schedules, raw.calendar, raw.orders, raw.rated, raw.stoppages)
 
 
 def test_runs_join_consecutive_hours():
@@ -296,3 +296,23 @@ def test_runs_join_consecutive_hours():
     assert runs["equipment_id"].tolist() == [1, 1, 2]
     assert (runs["lo"] // HOUR_US).tolist() == [1, 4, 5]
     assert (runs["hi"] // HOUR_US).tolist() == [3, 5, 6]
+
+
+def test_slots_in_a_declared_stoppage_are_not_due():
+    silent = {"produced": every(60, 0, 1800, lambda t: t)}
+    missing = Bench(silent).hour()
+    assert (missing["due"], missing["filled"], missing["stopped_s"]) == (60, 31, 0)
+    half = Bench(silent, stoppages=[(1801, 7200)]).hour()
+    assert (half["due"], half["filled"], half["stopped_s"]) == (31, 31, 1799)
+    # What came while it was stopped is stored and judged, but fills no slot.
+    early = Bench(silent, stoppages=[(600, 1200), (1800, 3600)]).hour()
+    assert (early["due"], early["filled"], early["stopped_s"]) == (20, 20, 2400)
+    assert early["readings"] == missing["readings"]
+    whole = Bench({"produced": [(-7200, 1)]}, hours=(0, 1), stoppages=[(-9000, 5400)]).compute()
+    assert whole["due"].tolist() == [0, 30]
+    assert whole["stopped_s"].tolist() == [3600, 1800]
+    # Alone or with its neighbours: the same.
+    alone = Bench({"produced": [(-7200, 1)]}, hours=(1,), stoppages=[(0, 5400)]).hour()
+    assert (alone["due"], alone["stopped_s"]) == (30, 1800)
+    before = Bench({"produced": [(1800, 1)]}, valid_from_s=1200, stoppages=[(-3600, 1500)]).hour()
+    assert (before["due"], before["filled"], before["stopped_s"]) == (35, 1, 300)
