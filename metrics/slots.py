@@ -112,8 +112,8 @@ def _excuse(due: Ints, raw: RawSlice, pairs: pd.DataFrame, first: Ints, last: In
     cut = pairs.assign(first=first, last=last).merge(pd.DataFrame(raw.stoppages), on="equipment_id")
     k = cut["schedule"].to_numpy()
     since, step = raw.schedules["valid_from"][k], (raw.schedules["interval_s"][k] * 1e6).astype(np.int64)
-    low = np.maximum(cut["first"], cut["start"]).to_numpy()
-    high = np.minimum(cut["last"], cut["end"]).to_numpy()
+    low = np.maximum(cut["first"].to_numpy(), cut["start"].to_numpy())
+    high = np.minimum(cut["last"].to_numpy(), cut["end"].to_numpy())
     n = np.maximum(_slots_before(high, since, step) - _slots_before(low, since, step), 0)
     np.subtract.at(due, cut["at"].to_numpy(), np.where(high > low, n, 0))
 

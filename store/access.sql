@@ -50,6 +50,7 @@ DECLARE
     special       jsonb := jsonb_build_object(
         'lead_unit', by_unit || ' OR unit_id IN (SELECT e.unit_id FROM enterprise e)',
         'enterprise', by_unit || ' OR ' || by_enterprise,
+        'stoppage', by_unit || ' OR EXISTS (SELECT FROM stoppage_equipment x WHERE x.stoppage_id = stoppage.stoppage_id)',
         'reporting_schedule', 'EXISTS (SELECT FROM tag t WHERE t.tag_id = reporting_schedule.tag_id)',
         'latest_value', 'EXISTS (SELECT FROM tag t WHERE t.tag_id = latest_value.tag_id)',
         'measurement_revision', 'EXISTS (SELECT FROM tag t WHERE t.tag_id = measurement_revision.tag_id)',
@@ -139,6 +140,9 @@ BEGIN
 END $access$;
 
 GRANT SELECT ON scoped.measurement, scoped.event TO qunce_api, qunce_dashboard;
+-- A declared stoppage is withdrawn, never erased, and its equipment stays what it was declared for.
+REVOKE DELETE ON stoppage FROM qunce_api;
+REVOKE UPDATE, DELETE ON stoppage_equipment FROM qunce_api;
 -- Keys: a unit's own, by itself; people: by an operator.
 DROP POLICY IF EXISTS issuing ON api_key;
 DROP POLICY IF EXISTS revoking ON api_key;

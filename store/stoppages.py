@@ -208,7 +208,7 @@ def _changeable(conn: Connection, unit_id: int, since: datetime, now: datetime) 
 def _equipment(conn: Connection, unit_id: int, new: NewStoppage) -> tuple[Scope, list[int]]:
     if new.equipment_codes is not None:
         wanted = list(dict.fromkeys(new.equipment_codes))
-        known = dict(
+        known: dict[str, int] = dict(
             conn.execute(
                 "SELECT code, equipment_id FROM equipment WHERE unit_id = %s AND code = ANY(%s)",
                 (unit_id, wanted),
@@ -235,7 +235,9 @@ def _equipment(conn: Connection, unit_id: int, new: NewStoppage) -> tuple[Scope,
 
 
 def _reopen(conn: Connection, stoppage_id: int, since: datetime, until: datetime | None) -> None:
-    conn.execute("SELECT reopen_stopped(%s, %s, coalesce(%s::timestamptz, 'infinity'))", (stoppage_id, since, until))
+    conn.execute(
+        "SELECT reopen_stopped(%s, %s, coalesce(%s::timestamptz, 'infinity'))", (stoppage_id, since, until)
+    )
 
 
 def _told(one: Stoppage) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def test_a_declared_stoppage_is_not_missing_data_whenever_it_was_declared(
     loaded: tuple[Connection, Loaded], api: Connection
 ) -> None:
     conn, made = loaded
-    machine = sorted(made.machines)[0]
+    machine = min(made.machines)
     unit, code = unit_of(conn, machine)
     conn.execute(
         "DELETE FROM measurement m USING tag t WHERE t.tag_id = m.tag_id AND t.equipment_id = %s"
@@ -188,9 +188,9 @@ def test_what_may_not_be_declared(loaded: tuple[Connection, Loaded], api: Connec
     with acting(api, other):
         assert stoppages.stoppages(api, limit=10, unit=unit.unit) == []
         assert api.execute("UPDATE stoppage SET end_at = NULL WHERE true RETURNING 1").fetchall() == []
-        assert api.execute("SELECT reopen_stopped(%s, %s, %s)", (mine.stoppage_id, START, END)).fetchone() == (
-            0,
-        )
+        assert api.execute(
+            "SELECT reopen_stopped(%s, %s, %s)", (mine.stoppage_id, START, END)
+        ).fetchone() == (0,)
     theirs = conn.execute("SELECT equipment_id FROM equipment WHERE code = %s", (foreign,)).fetchone()
     conn.rollback()
     assert theirs is not None

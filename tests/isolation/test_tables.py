@@ -30,6 +30,7 @@ OWNERS = {
     ),
     **dict.fromkeys(("supply_hour", "equipment_hour"), _BY_EQUIPMENT),
     **dict.fromkeys(("ingest_ledger", "arrival", "latency_bucket", "clock_skew"), _BY_SOURCE),
+    "stoppage": "x.unit_id, (SELECT enterprise_id FROM stoppage_equipment s JOIN equipment q USING (equipment_id) WHERE s.stoppage_id = x.stoppage_id)",
     "tag": "x.unit_id, (SELECT enterprise_id FROM equipment q WHERE q.equipment_id = x.equipment_id)",
     "shift_calendar": "x.unit_id, (SELECT enterprise_id FROM equipment q WHERE q.equipment_id = x.equipment_id)",
     "production_order": "x.unit_id, (SELECT enterprise_id FROM equipment q WHERE q.equipment_id = x.equipment_id)",

@@ -180,6 +180,14 @@ def _unit(conn: Connection, world: World, unit: str) -> None:
     conn.execute(
         "INSERT INTO submission (batch, unit_id, dataset, received, accepted, duplicates, corrections, quarantined,"
         " errors) VALUES (%s, %s, 'park', 1, 1, 0, 0, 0, '[]')", (f"b{uid}", uid))  # fmt: skip
+    conn.execute(
+        "INSERT INTO source_heartbeat (unit_id, source, received_at, skew_s) VALUES (%s, %s, now(), 0)",
+        (uid, mark),
+    )
+    conn.execute("INSERT INTO heartbeat_hour VALUES (%s, %s, %s, 1)", (uid, mark, WHEN))
+    stoppage = give("INSERT INTO stoppage (unit_id, kind, start_at, reason, scope)"
+                    " VALUES (%s, 'holiday', %s, %s, 'all') RETURNING stoppage_id", uid, WHEN, mark)  # fmt: skip
+    conn.execute("INSERT INTO stoppage_equipment VALUES (%s, %s, %s)", (stoppage, uid, machine))
     later = WHEN + timedelta(hours=8)
     conn.execute("INSERT INTO shift_calendar VALUES (%s, %s, %s, %s, 'shift')", (uid, machine, WHEN, later))
     conn.execute(

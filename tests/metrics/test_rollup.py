@@ -288,7 +288,9 @@ def _near(raw: RawSlice) -> RawSlice:
         keep += mine[(ts < lo) & (ts >= lo - 3 * HOUR_US)][-3:].tolist()
         keep += mine[(ts > hi) & (ts <= hi + 3 * HOUR_US)][:3].tolist()
     rows = {name: array[keep] for name, array in raw.rows.items()}
-    return RawSlice(raw.runs, rows, raw.tags, raw.schedules, raw.calendar, raw.orders, raw.rated, raw.stoppages)
+    return RawSlice(
+        raw.runs, rows, raw.tags, raw.schedules, raw.calendar, raw.orders, raw.rated, raw.stoppages
+    )
 
 
 def test_runs_join_consecutive_hours():
