@@ -158,7 +158,7 @@ def on(platform: Platform, rows: int, rounds: int, names: Sequence[str]) -> dict
             bench.measure([name for name in over_http if name not in bench.skipped])
             platform.stop("api")
         if over_mqtt:
-            platform.start("writer", "connectors")
+            platform.start("writer", "api", "connectors")  # the interface answers for the units' logins
             bench.warm_up(over_mqtt)
             bench.measure(over_mqtt)
             platform.stop("connectors")

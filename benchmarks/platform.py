@@ -29,7 +29,6 @@ from qunce.embedded.postgres import Postgres, with_database
 from qunce.process import free_port, spawn, stop, wait_ready, write_private
 from qunce.provision import provision
 from qunce.settings import Settings, to_toml
-from store import registry
 from store.database import Connection, connect, only
 from store.layout import DayPartitions, current
 from store.migrate import migrate
@@ -90,7 +89,6 @@ class Platform:
             migrate(conn)
         self.keys = provision(self.postgres.dsn, fleets.pilots(codes), self.root / "keys.json")
         self.conn = stack.enter_context(connect(self.postgres.dsn, application="bench", autocommit=True))
-        self.nats.write_units(registry.mqtt_digests(self.conn))
         self.nats_process = self.nats.start(self.root / "nats.log")
         stack.callback(stop, self.nats_process)
         self.fleet = fleets.register(self.conn, codes, self._tags)
@@ -110,7 +108,7 @@ class Platform:
                 "data_dir": self.root,
                 "database": {"dsn": self.postgres.dsn},
                 "log": {"url": self.nats.url, "max_bytes": self.log_bytes},
-                "mqtt": {"url": mqtt_url},
+                "mqtt": {"url": mqtt_url, "callout_url": self.nats.callout_url},
                 "api": {"port": free_port()},
             }
         )

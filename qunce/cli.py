@@ -168,31 +168,35 @@ def provision(
             help='试点清单 JSON | the pilots: {"pilots": [{…, "unit": {…}}]}; see docs/running.md'
         ),
     ],
-    nats_users: Annotated[
-        Path | None,
-        typer.Option(
-            help="同时写出 NATS 用户文件 | also write the users of a NATS server that is your broker, to be included there"
-        ),
-    ] = None,
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """登记试点与牵头单位,签发密钥 | register pilots and lead units, and issue their keys."""
     from qunce.provision import provision as register
-    from qunce.provision import read_pilots, write_nats_users
+    from qunce.provision import read_pilots
     from qunce.roles import needed
 
     settings = settings_of(config, data_dir)
     dsn, keys_file = needed(settings, "database.dsn"), settings.data_dir / "keys.json"
-    # Before anything is registered: is what the second half needs there?
-    broker = needed(settings, "mqtt.url") if nats_users is not None else ""
     keys = register(dsn, read_pilots(pilots), keys_file)
     typer.echo(f"已登记 {len(keys)} 个牵头单位 | {len(keys)} lead units registered; keys in {keys_file}")
-    if nats_users is not None:
-        count = write_nats_users(dsn, broker, nats_users)
-        typer.echo(
-            f"已写出 {count} 个 MQTT 用户 | {count} MQTT users written to {nats_users}; reload the server"
-        )
+
+
+@app.command()
+def nats_users(
+    file: Annotated[
+        Path, typer.Argument(help="写到哪里 | the file to write, to be included by the server's")
+    ],
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """写出作为代理的 NATS 的用户配置 | write the users' part of the configuration of a NATS server that is your broker."""
+    from qunce.provision import write_nats_users
+    from qunce.roles import needed
+
+    settings = settings_of(config, data_dir)
+    write_nats_users(needed(settings, "mqtt.url"), needed(settings, "mqtt.callout_url"), file)
+    typer.echo(f"已写出，请重启 NATS | written to {file}; restart the server")
 
 
 @app.command()

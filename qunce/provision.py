@@ -8,18 +8,13 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-import bcrypt
-
-from qunce.embedded.nats import write_units
+from qunce.embedded.nats import user_of, write_users
 from qunce.settings import SettingsError
 from store import identity, registry
 from store.database import connect
 from store.registry import NewPilot, NewUnit
 
-# The key has 256 random bits, so a costly hash would protect nothing and slow every MQTT connect.
-_BCRYPT_ROUNDS = 6
 _PILOT_FIELDS = (*(field for field in NewPilot._fields if field != "unit_code"), "unit")
 
 
@@ -79,30 +74,22 @@ def provision(dsn: str, pilots: Sequence[Mapping[str, Any]], keys_file: Path) ->
             known = keys.get(unit.code)
             if known is None or identity.authenticate_key(conn, identity.digest(known)) is None:
                 keys[unit.code] = identity.new_key()
-                registry.add_key(conn, unit.code, keys[unit.code], _mqtt_digest(keys[unit.code]))
+                registry.add_key(conn, unit.code, keys[unit.code])
         # The keys must be on disk before the database holds their digests: a digest without its key is useless.
         _keep(keys_file, keys)
     return {str(pilot["unit"]["code"]): keys[pilot["unit"]["code"]] for pilot in pilots}
 
 
-def write_nats_users(dsn: str, mqtt_url: str, target: Path) -> int:
-    """Write the accounts of a NATS server that is the platform's broker; returns how many units there are.
+def write_nats_users(mqtt_url: str, callout_url: str, target: Path) -> None:
+    """Write the users' part of the configuration of a NATS server that is the platform's broker.
 
-    The platform's own user and password are those of `mqtt_url`. Raises SettingsError when it has none.
+    It holds the users of both URLs; units are not in it, their logins are asked for. Raises SettingsError
+    when a URL has no user or no password.
     """
-    broker = urlsplit(mqtt_url)
-    if not broker.username or not broker.password:
-        raise SettingsError(["mqtt.url: 须含用户名与密码 / must hold a user name and a password"])
-    with connect(dsn, application="provision") as conn:
-        units = registry.mqtt_digests(conn)
-    write_units(
-        target, units, platform_password=unquote(broker.password), platform_user=unquote(broker.username)
-    )
-    return len(units)
-
-
-def _mqtt_digest(key: str) -> str:
-    return bcrypt.hashpw(key.encode(), bcrypt.gensalt(_BCRYPT_ROUNDS)).decode()
+    for key, url in (("mqtt.url", mqtt_url), ("mqtt.callout_url", callout_url)):
+        if "" in user_of(url):
+            raise SettingsError([f"{key}: 须含用户名与密码 / must hold a user name and a password"])
+    write_users(target, platform=mqtt_url, callout=callout_url)
 
 
 def _keep(path: Path, keys: Mapping[str, str]) -> None:

@@ -138,6 +138,11 @@ async def _run(
         from qunce import web
 
         work["http"] = web.serve(app, settings, roles, stop, report)
+    if "api" in roles and settings.mqtt.callout_url is not None:
+        from ingest.callout import service
+
+        url = settings.mqtt.callout_url.get_secret_value()
+        work["mqtt-logins"] = service.run(logins.auth, url, stop, report)
     if "writer" in roles:
         from ingest import writer
 

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from psycopg import ProgrammingError
@@ -124,6 +125,12 @@ class Writer(_Section):
     )
 
 
+def _long_secret(value: SecretStr) -> SecretStr:
+    if len(unquote(urlsplit(value.get_secret_value()).password or "")) < 32:
+        raise ValueError("must hold a user name and a password of at least 32 random characters")
+    return value
+
+
 class Mqtt(_Section):
     """The broker to which units publish."""
 
@@ -131,6 +138,11 @@ class Mqtt(_Section):
         None,
         description="MQTT 代理地址 | URL of the platform's broker, with a user who may subscribe to `qunce/#`;"
         " the demo's own NATS server is the broker when it is not set",
+    )
+    callout_url: Annotated[NatsUrl, AfterValidator(_long_secret)] | None = Field(
+        None,
+        description="MQTT 登录校验连接 | URL by which the role `api` answers a NATS broker's question for each login"
+        " (its signature is derived from the password: `openssl rand -hex 32`); leave out with other brokers",
     )
 
 

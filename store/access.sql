@@ -151,7 +151,7 @@ CREATE POLICY issuing ON api_key FOR INSERT TO qunce_api
 CREATE POLICY revoking ON api_key FOR UPDATE TO qunce_api
     USING ((SELECT is_operator()) OR unit_id = (SELECT own_unit()))
     WITH CHECK ((SELECT is_operator()) OR unit_id = (SELECT own_unit()));
-GRANT INSERT (unit_id, digest, mqtt_digest, name, scopes, expires_at, created_by) ON api_key TO qunce_api;
+GRANT INSERT (unit_id, digest, name, scopes, expires_at, created_by) ON api_key TO qunce_api;
 GRANT UPDATE (revoked_at, expires_at, name) ON api_key TO qunce_api;
 DROP POLICY IF EXISTS adding ON person;
 DROP POLICY IF EXISTS changing ON person;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from types import MappingProxyType
@@ -119,6 +119,14 @@ def authenticate_key(conn: Connection, key_digest: bytes) -> tuple[Principal, da
         "SELECT key_id, unit_id, code, scopes, expires_at FROM authenticate_key(%s)", (key_digest,)
     ).fetchone()
     return None if row is None else (key_principal(*row[:4]), row[4])
+
+
+def valid_keys(conn: Connection, key_ids: Collection[int]) -> set[int]:
+    """Those of these keys that are valid now."""
+    rows = conn.execute(
+        "SELECT id FROM unnest(%s::integer[]) id WHERE signing_digest(id) IS NOT NULL", (list(key_ids),)
+    )
+    return {int(row[0]) for row in rows}
 
 
 def signing_digest(conn: Connection, key_id: int) -> bytes | None:

@@ -85,19 +85,9 @@ def register_pilot(conn: Connection, pilot: NewPilot) -> None:
     )  # fmt: skip
 
 
-def add_key(conn: Connection, unit_code: str, key: str, mqtt_digest: str) -> None:
-    """Keep the digests of a newly issued key."""
+def add_key(conn: Connection, unit_code: str, key: str) -> None:
+    """Keep the digest of a newly issued key."""
     conn.execute(
-        "INSERT INTO api_key (unit_id, digest, mqtt_digest)"
-        " SELECT unit_id, %s, %s FROM lead_unit WHERE code = %s",
-        (digest(key), mqtt_digest, unit_code),
+        "INSERT INTO api_key (unit_id, digest) SELECT unit_id, %s FROM lead_unit WHERE code = %s",
+        (digest(key), unit_code),
     )
-
-
-def mqtt_digests(conn: Connection) -> dict[str, str]:
-    """Unit code → bcrypt digest of its newest valid key, for the broker."""
-    rows = conn.execute(
-        "SELECT DISTINCT ON (u.code) u.code, k.mqtt_digest FROM api_key k JOIN lead_unit u USING (unit_id)"
-        " WHERE k.revoked_at IS NULL ORDER BY u.code, k.key_id DESC"
-    )
-    return dict(rows.fetchall())

@@ -16,6 +16,7 @@ between tests; tests marked `concurrent` (more than one connection at a time) ar
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -32,9 +33,10 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from deploy import browser
-from qunce.embedded.nats import Nats
+from ingest.callout.decision import ACCOUNT
+from qunce.embedded.nats import PLATFORM_USER, Nats
 from qunce.embedded.postgres import Postgres, with_database
-from qunce.process import free_port, stop
+from qunce.process import free_port, stop, write_private
 from store.database import Connection, connect
 from store.layout import Layout, offered
 from store.migrate import migrate
@@ -217,11 +219,33 @@ def conn(dsn: str) -> Iterator[Connection]:
         yield made
 
 
+def _bcrypt(password: str) -> str:
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
+
+
+@dataclass(frozen=True)
+class SelfContainedNats(Nats):
+    """A server that knows its users itself, so that no platform has to run that it asks."""
+
+    def write_users(self, keys: Mapping[str, str] | None = None) -> None:
+        """Let in the platform and these units (code → API key in the clear); a running server needs a SIGHUP."""
+        users = [{"user": PLATFORM_USER, "password": _bcrypt(self.password)}] + [
+            {
+                "user": code,
+                "password": _bcrypt(key),
+                "permissions": {"publish": {"allow": [f"qunce.v1.{code}.>"]}, "subscribe": {"deny": [">"]}},
+            }
+            for code, key in (keys or {}).items()
+        ]
+        accounts = {ACCOUNT: {"jetstream": "enabled", "users": users}}
+        write_private(self.root / "users.conf", f"accounts: {json.dumps(accounts)}\n")
+
+
 @dataclass(frozen=True)
 class RunningNats:
     """The embedded NATS server of this run."""
 
-    server: Nats
+    server: SelfContainedNats
     pid: int
 
     @property
@@ -246,11 +270,8 @@ class RunningNats:
 
     def units(self, keys: Mapping[str, str]) -> None:
         """Let exactly these units in (code → API key in the clear)."""
-        digests = {
-            code: bcrypt.hashpw(key.encode(), bcrypt.gensalt(4)).decode() for code, key in keys.items()
-        }
-        self.server.write_units(digests)
-        self.server.reload(self.pid)
+        self.server.write_users(keys)
+        os.kill(self.pid, signal.SIGHUP)
 
 
 @pytest.fixture(scope="session")
@@ -258,7 +279,7 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNat
     """An embedded NATS server with JetStream and MQTT."""
     folder: Path = tmp_path_factory.mktemp("nats")
     port = free_port()
-    nats = Nats(folder / "nats", port, _other_port(port), max_file_store=2 * 1024**3)
+    nats = SelfContainedNats(folder / "nats", port, _other_port(port), max_file_store=2 * 1024**3)
     child = nats.start(folder / "nats.log")
     try:
         yield RunningNats(nats, child.pid)

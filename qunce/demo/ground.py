@@ -151,13 +151,16 @@ def settle(
         "log": given.log.url or SecretStr(embedded["log.url"]),
         "mqtt": given.mqtt.url or SecretStr(embedded["mqtt.url"]),
     }
+    callout = given.mqtt.callout_url
+    if given.mqtt.url is None:
+        callout = SecretStr(embedded["mqtt.callout_url"])
     log_bytes = given.log.max_bytes if log_room is None else min(given.log.max_bytes, log_room // 2)
     settings = given.model_copy(
         update={
             "data_dir": ground.root,
             "database": given.database.model_copy(update={"dsn": values["database"]}),
             "log": given.log.model_copy(update={"url": values["log"], "max_bytes": log_bytes}),
-            "mqtt": given.mqtt.model_copy(update={"url": values["mqtt"]}),
+            "mqtt": given.mqtt.model_copy(update={"url": values["mqtt"], "callout_url": callout}),
             "api": given.api.model_copy(update={"port": ports["api"]}),
             "dashboard": given.dashboard.model_copy(
                 update={"password": password, "signing_key": signing_key}

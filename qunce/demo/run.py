@@ -30,7 +30,6 @@ from qunce.settings import Settings
 from qunce.supervisor import Supervisor
 from store.database import connect
 from store.migrate import migrate
-from store.registry import mqtt_digests
 from store.totals import latency_counts
 
 READY_WITHIN_S = 240.0
@@ -115,7 +114,7 @@ class Demo:
         self._screen.step("数据库结构", "database schema")
         with connect(dsn, application="demo") as conn:
             migrate(conn)
-        self._provision(settings, province, ports, nats)
+        self._provision(settings, province, ports)
         beats = Beats(dsn)
         try:
             self._roles(settings, beats, ports)
@@ -172,6 +171,7 @@ class Demo:
             nats = Nats(self._ground.root / "nats", ports["nats"], ports["mqtt"])
             nats.prepare()
             embedded["log.url"], embedded["mqtt.url"] = nats.url, nats.mqtt_url
+            embedded["mqtt.callout_url"] = nats.callout_url
             self._supervisor.launch(nats_part(nats))
         return embedded, nats
 
@@ -184,20 +184,12 @@ class Demo:
             raise ChildFailed("日志无法连接 / the ingest log cannot be reached: check log.url")
         return settings
 
-    def _provision(
-        self, settings: Settings, province: dict[str, Any], ports: dict[str, int], nats: Nats | None
-    ) -> None:
+    def _provision(self, settings: Settings, province: dict[str, Any], ports: dict[str, int]) -> None:
         from qunce.provision import provision
 
         self._screen.step("登记试点与牵头单位", "registering pilots and lead units")
         dsn, mqtt_url = self._secret(settings.database.dsn), self._secret(settings.mqtt.url)
         keys = provision(dsn, province["pilots"], self._ground.keys)
-        if nats is not None:
-            with connect(dsn, application="demo") as conn:
-                nats.write_units(mqtt_digests(conn))
-            for child in self._supervisor.children:
-                if child.part.name == "nats" and child.process is not None:
-                    nats.reload(child.process.pid)
         pull_token = self._ground.recall().get("pull_token") or _new_token()
         self._ground.remember(pull_token=pull_token)
         write_private(settings.connectors_file, connectors_toml(province, ports["simulators"], pull_token))

@@ -10,17 +10,20 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
+from urllib.parse import unquote, urlsplit
 
 import bcrypt
 
+from ingest.callout.decision import ACCOUNT
+from ingest.callout.nkeys import Issuer
 from qunce.process import spawn, stop, wait_ready, write_private
 
 PLATFORM_USER = "qunce-platform"
+CALLOUT_USER = "qunce-callout"
 _MAX_PAYLOAD = 8 * 1024 * 1024
 _LOG_READ_BYTES = 16 * 1024
 _ROOM_BYTES = 64 * 1024 * 1024
@@ -60,9 +63,10 @@ include "users.conf"
 class Nats:
     """One NATS server below `root`: clients on 127.0.0.1:`port`, MQTT 3.1.1 on 127.0.0.1:`mqtt_port`.
 
-    The platform's user may do everything. A unit's user (name = unit code) may publish below
-    `qunce/v1/<unit>/` (subject `qunce.v1.<unit>.>`) and subscribe to nothing. What a unit publishes
-    elsewhere goes nowhere: MQTT 3.1.1 has no refusal, so the server drops it and logs the violation.
+    The platform's user may do everything. For every other login the server asks whoever is connected with
+    `callout_url`: `ingest.callout`, which lets units in by their API keys, each confined to its branch
+    of topics. What a unit publishes elsewhere goes nowhere: MQTT 3.1.1 has no refusal, so the server
+    drops it and logs the violation.
     """
 
     root: Path
@@ -89,15 +93,22 @@ class Nats:
         return f"nats://{PLATFORM_USER}:{self.password}@127.0.0.1:{self.port}"
 
     @property
+    def callout_url(self) -> str:
+        """For whoever answers for logins. Contains the secret that the answers' signature is derived from."""
+        secret = (self.root / "callout.password").read_text("utf-8")
+        return f"nats://{CALLOUT_USER}:{secret}@127.0.0.1:{self.port}"
+
+    @property
     def mqtt_url(self) -> str:
         """For the platform's MQTT clients. Contains the password."""
         return f"mqtt://{PLATFORM_USER}:{self.password}@127.0.0.1:{self.mqtt_port}"
 
     def prepare(self) -> None:
-        """Write the configuration; units written before stay. The server must not run."""
+        """Write the configuration. The server must not run."""
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not (self.root / "platform.password").exists():
-            write_private(self.root / "platform.password", secrets.token_urlsafe(24))
+        for name in ("platform.password", "callout.password"):
+            if not (self.root / name).exists():
+                write_private(self.root / name, secrets.token_urlsafe(32))
         store = self.root / "jetstream"
         store.mkdir(exist_ok=True, mode=0o700)
         config = _CONFIG.format(
@@ -110,8 +121,11 @@ class Nats:
             max_file_store=self.room(),
         )
         write_private(self.root / "nats.conf", config)
-        if not (self.root / "users.conf").exists():
-            self.write_units({})
+        self.write_users()
+
+    def write_users(self) -> None:
+        """Write who may log in."""
+        write_users(self.root / "users.conf", platform=self.url, callout=self.callout_url)
 
     def room(self) -> int:
         """Bytes that streams may take in all: what is asked for, and what the disk holds."""
@@ -119,14 +133,6 @@ class Nats:
         used = sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
         # A limit that the disk cannot hold would be met as a failed write, not as "slow down".
         return min(self.max_file_store, (used + shutil.disk_usage(store).free) * 8 // 10)
-
-    def write_units(self, units: Mapping[str, str]) -> None:
-        """Let exactly these units in (code → bcrypt digest of the API key); a running server needs `reload`."""
-        write_units(self.root / "users.conf", units, platform_password=self.password)
-
-    def reload(self, pid: int) -> None:
-        """Have the running server read its users again; connections of unchanged users stay open."""
-        os.kill(pid, signal.SIGHUP)
 
     def ready(self) -> bool:
         """Whether it takes clients, JetStream is on and the MQTT listener is open."""
@@ -194,19 +200,48 @@ def environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "TZ": "UTC", "GOMEMLIMIT": _MEMORY}
 
 
-def write_units(
-    path: Path, units: Mapping[str, str], *, platform_password: str, platform_user: str = PLATFORM_USER
-) -> None:
-    """Write the users' part of the configuration: the platform, and every unit with its own branch of topics."""
-    # Few rounds are enough: bcrypt is slow for guessable passwords, this one has 192 random bits.
-    digest = bcrypt.hashpw(platform_password.encode(), bcrypt.gensalt(4)).decode()
-    users: list[dict[str, Any]] = [{"user": platform_user, "password": digest}]
-    for code, key_digest in sorted(units.items()):
-        permissions = {"publish": {"allow": [f"qunce.v1.{code}.>"]}, "subscribe": {"deny": [">"]}}
-        users.append({"user": code, "password": key_digest, "permissions": permissions})
-    # JSON is a subset of the server's configuration language.
-    accounts = {"QUNCE": {"jetstream": "enabled", "users": users}}
-    write_private(path, f"accounts: {json.dumps(accounts, indent=1)}\n")
+def write_users(path: Path, *, platform: str, callout: str) -> None:
+    """Write the users' part of a server's configuration: the platform, and whoever answers for all others.
+
+    `platform`, `callout`: URLs with user and password; the callout's password is the secret of its signature.
+    """
+    user, password = user_of(platform)
+    asked, secret = user_of(callout)
+    permissions = {
+        "publish": {"allow": [f"$SYS.REQ.ACCOUNT.{ACCOUNT}.CONNZ", "$SYS.REQ.SERVER.*.KICK"]},
+        "subscribe": {"allow": ["$SYS.REQ.USER.AUTH", "_INBOX.>"]},
+        "allow_responses": {"max": 1, "expires": "10s"},
+    }
+    content = {
+        "accounts": {
+            ACCOUNT: {"jetstream": "enabled", "users": [{"user": user, "password": _digest(password)}]},
+            "$SYS": {"users": [{"user": asked, "password": _digest(secret), "permissions": permissions}]},
+        },
+        "authorization": {
+            # So long a login waits for its answer.
+            "timeout": 5,
+            "auth_callout": {
+                "issuer": Issuer(secret).public,
+                "account": "$SYS",
+                "auth_users": [user, asked],
+            },
+        },
+    }
+    # A JSON value is also one of the server's configuration language.
+    write_private(
+        path, "".join(f"{name}: {json.dumps(value, indent=1)}\n" for name, value in content.items())
+    )
+
+
+def user_of(url: str) -> tuple[str, str]:
+    """User name and password of a URL, each empty when it has none."""
+    parts = urlsplit(url)
+    return unquote(parts.username or ""), unquote(parts.password or "")
+
+
+def _digest(password: str) -> str:
+    # Few rounds are enough: bcrypt is slow for guessable passwords, these have 256 random bits.
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
 
 
 def binary() -> Path:

@@ -31,7 +31,6 @@ from qunce.provision import provision
 from qunce.supervisor import Part, Supervisor
 from store.database import connect
 from store.migrate import migrate
-from store.registry import mqtt_digests
 from tests.chaos.plant import node_of
 from tests.chaos.readings import OPCUA_TAGS, OPCUA_UNIT, TAGS, TEXT, UNITS, first_tag, name_of
 
@@ -181,16 +180,16 @@ class Ground:
                 " FROM equipment, generate_series(0, %s) i ORDER BY unit_id, i",
                 (TEXT, TAGS - 1),
             )
-            self.nats.write_units(mqtt_digests(conn))
-        self.nats.reload(self.pid("nats"))
 
     def write_settings(self) -> None:
         """Settings and connectors for the roles' next start: near the servers, or behind the bad network."""
         ports = self.ports
         dsn, log, mqtt = self.postgres.dsn, self.nats.url, self.nats.mqtt_url
+        callout = self.nats.callout_url
         if self.far:
             dsn = dsn.replace(f":{ports.postgres}/", f":{ports.far_postgres}/")
             log = log.replace(f":{ports.nats}", f":{ports.far_nats}")
+            callout = callout.replace(f":{ports.nats}", f":{ports.far_nats}")
             mqtt = mqtt.replace(f":{ports.mqtt}", f":{ports.far_mqtt}")
         max_bytes = max(64 * 2**20, min(2**30, self.nats.room() // 2))
         text = "\n".join(
@@ -198,7 +197,7 @@ class Ground:
                 f"data_dir = {json.dumps(str(self.data))}",
                 f"[database]\ndsn = {json.dumps(dsn)}",
                 f"[log]\nurl = {json.dumps(log)}\nmax_bytes = {max_bytes}",
-                f"[mqtt]\nurl = {json.dumps(mqtt)}",
+                f"[mqtt]\nurl = {json.dumps(mqtt)}\ncallout_url = {json.dumps(callout)}",
                 f"[api]\nport = {ports.api}",
             ]
         )

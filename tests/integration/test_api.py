@@ -66,7 +66,7 @@ def registered(dsn: str, nats_fresh: str) -> tuple[str, str]:
                 NewPilot(f"P-{code}", "试点", "Pilot", "new-it", "441900", code, "piloting",
                          datetime.now(UTC).date()),
             )  # fmt: skip
-            add_key(conn, code, key, "-")
+            add_key(conn, code, key)
     return dsn, nats_fresh
 
 

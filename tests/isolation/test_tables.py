@@ -60,7 +60,7 @@ def owners(conn: Connection, table: str) -> list[tuple[int | None, int | None]]:
     columns = {
         name
         for (name,) in conn.execute(
-            "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0",
+            "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
             (f"public.{table}",),
         )
     }
@@ -211,7 +211,7 @@ def test_nobody_changes_what_is_not_his(world: tuple[str, World], who: str) -> N
     ):
         for table in tables(owner):
             columns = owner.execute(
-                "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND attidentity = ''",
+                "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attidentity = ''",
                 (f"public.{table}",),
             ).fetchall()
             own = 0

@@ -118,7 +118,7 @@ def _unit(conn: Connection, world: World, unit: str) -> None:
     mark, today = MARKS[unit], date(2026, 11, 20)
     register_unit(conn, NewUnit(unit, mark, mark, 1, FIRMS[unit]))
     register_pilot(conn, NewPilot(f"P-{unit}", mark, mark, "new-it", UNITS[unit], unit, "piloting", today))
-    add_key(conn, unit, f"qk_{unit}", "-")
+    add_key(conn, unit, f"qk_{unit}")
     uid = world.units[unit] = only(conn.execute("SELECT unit_id FROM lead_unit WHERE code = %s", (unit,)))[0]
     pilot = world.pilots[unit] = only(conn.execute("SELECT pilot_id FROM pilot WHERE unit_id = %s", (uid,)))[
         0

@@ -26,6 +26,7 @@ EMBEDDED = {
     "database.dsn": "postgresql://u:p@127.0.0.1/d",
     "log.url": "nats://u:p@127.0.0.1:1",
     "mqtt.url": "mqtt://u:p@127.0.0.1:2",
+    "mqtt.callout_url": f"nats://c:{'s' * 32}@127.0.0.1:1",
 }
 
 
@@ -60,6 +61,10 @@ def test_secrets_are_made_once_and_given_settings_win(tmp_path: Path) -> None:
     given = Settings.model_validate({"database": {"dsn": "postgresql://own@db/x"}})
     third = settle(given, ground, {"api": 9000}, EMBEDDED)
     assert third.database == given.database
+    assert third.mqtt.callout_url is not None  # the demo's own broker asks
+    elsewhere = Settings.model_validate({"mqtt": {"url": "mqtt://u:p@mosquitto"}})
+    assert settle(elsewhere, ground, ports, EMBEDDED).mqtt.callout_url is None
+    third = settle(given, ground, {"api": 9000}, EMBEDDED)
     assert load(ground.settings_file) == third
     for path in (ground.settings_file, ground.login, tmp_path / "demo.json"):
         assert path.stat().st_mode & 0o077 == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,12 +17,14 @@ import bcrypt
 import httpx
 import pytest
 
+from ingest.callout.nkeys import Issuer
 from qunce import web
 from qunce.process import free_port, write_private
 from qunce.reporter import Reporter
 from qunce.roles import parse
 from qunce.settings import Settings, to_toml
 from store.database import connect
+from store.identity import authenticate_key, digest
 from store.roles import logins
 from store.status import Component, components
 from tests.conftest import RunningNats
@@ -194,18 +197,37 @@ PILOT = {
 }  # fmt: skip
 
 
-def test_provision_writes_the_brokers_users(settings_file: Path, tmp_path: Path) -> None:
-    pilots, users = tmp_path / "pilots.json", tmp_path / "users.conf"
+def test_provision_issues_keys_once(settings_file: Path, tmp_path: Path, dsn: str) -> None:
+    pilots = tmp_path / "pilots.json"
     pilots.write_text(json.dumps({"pilots": [PILOT]}))
-    done = qunce("provision", str(pilots), "--nats-users", str(users), "--config", str(settings_file))
-    assert done.returncode == 0, done.stderr
+    for _ in range(2):
+        done = qunce("provision", str(pilots), "--config", str(settings_file))
+        assert done.returncode == 0, done.stderr
     keys = json.loads((tmp_path / "keys.json").read_text())
-    accounts = json.loads(users.read_text().removeprefix("accounts: "))
-    found = {user["user"]: user for user in accounts["QUNCE"]["users"]}
-    assert set(found) == {"qunce-platform", "GD-ELE-01"}
-    assert bcrypt.checkpw(keys["GD-ELE-01"].encode(), found["GD-ELE-01"]["password"].encode())
-    assert found["GD-ELE-01"]["permissions"]["publish"] == {"allow": ["qunce.v1.GD-ELE-01.>"]}
+    assert set(keys) == {"GD-ELE-01"}
+    with connect(dsn, application="test") as conn:
+        found = authenticate_key(conn, digest(keys["GD-ELE-01"]))
+        assert found is not None
+        assert found[0].unit == "GD-ELE-01"
+        assert conn.execute("SELECT count(*) FROM api_key").fetchone() == (1,)
+
+
+def test_the_brokers_users_are_written(settings_file: Path, tmp_path: Path) -> None:
+    users = tmp_path / "users.conf"
+    done = qunce("nats-users", str(users), "--config", str(settings_file))
+    assert done.returncode == 2
+    assert "mqtt.callout_url" in done.stderr
+    url = f"nats://asked:{'s' * 32}@127.0.0.1:1"
+    settings_file.write_text(settings_file.read_text().replace("[mqtt]", f'[mqtt]\ncallout_url = "{url}"'))
+    done = qunce("nats-users", str(users), "--config", str(settings_file))
+    assert done.returncode == 0, done.stderr
+    text = users.read_text()
     assert users.stat().st_mode & 0o077 == 0
+    assert "s" * 32 not in text
+    assert f'"issuer": "{Issuer("s" * 32).public}"' in text
+    digests = re.findall(r'"user": "([^"]+)",\s+"password": "([^"]+)"', text)
+    assert [user for user, _ in digests] == ["qunce-platform", "asked"]
+    assert bcrypt.checkpw(b"s" * 32, digests[1][1].encode())
 
 
 def test_pages_alone_do_not_serve_the_interface(dsn: str) -> None:
