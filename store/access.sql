@@ -133,7 +133,8 @@ BEGIN
     END LOOP;
     -- Partitions are reached through their parent alone.
     FOR partition IN
-        SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relispartition
+        SELECT c.relname FROM pg_class c
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relispartition AND c.relkind IN ('r', 'p')
     LOOP
         EXECUTE format('REVOKE ALL ON public.%I FROM PUBLIC, qunce_api, qunce_dashboard', partition.relname);
     END LOOP;

@@ -8,6 +8,7 @@ from psycopg import sql
 
 from store.database import Connection, connect
 from store.identity import NOBODY, acting
+from store.migrate import migrate
 from store.roles import role_dsn
 from tests.isolation.world import MARKS, SCOPES, UNITS, Scope, World, seed
 
@@ -236,6 +237,17 @@ def test_nobody_changes_what_is_not_his(world: tuple[str, World], who: str) -> N
                 except psycopg.errors.InsufficientPrivilege:
                     pass
     assert changed == []
+
+
+def test_access_is_granted_again_to_a_database_in_use(world: tuple[str, World]) -> None:
+    """As at every start: the world has partitions, and these have indexes."""
+    with connect(world[0], application="test") as conn:
+        assert migrate(conn) == []
+        readable = conn.execute(
+            "SELECT bool_or(has_table_privilege('qunce_api', oid, 'SELECT')) FROM pg_class"
+            " WHERE relispartition AND relkind = 'r' AND relnamespace = 'public'::regnamespace"
+        ).fetchone()
+    assert readable != (True,)
 
 
 def test_the_application_cannot_become_somebody_else(world: tuple[str, World]) -> None:
