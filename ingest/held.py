@@ -12,13 +12,13 @@ from unicodedata import category
 
 import msgspec
 
+from ingest.sheets.harmless import harmless
 from store.quarantine import Held
 from store.reasons import reason_of
 
 Format = Literal["ndjson", "csv"]
 
 MEDIA_TYPES: dict[Format, str] = {"ndjson": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _COLUMNS = (
     "id", "unit", "source", "batch", "place", "reason", "message_zh", "message_en", "hint_zh", "hint_en",
     "parameters", "tag", "ts", "received_at", "replayed_at", "replay_batch", "original_bytes",
@@ -85,13 +85,12 @@ def lines(entries: Iterable[Held], form: Format, *, head: bool) -> Iterator[byte
 
 
 def _cell(value: object) -> str:
-    """Text that no spreadsheet takes for a formula: what begins like one gets an apostrophe before it."""
+    """Text that no spreadsheet takes for a formula."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return harmless(str(value))
 
 
 def _csv_line(cells: tuple[str, ...]) -> bytes:

@@ -41,7 +41,8 @@ DECLARE
     -- Of each enterprise, what a bank sees that it authorised.
     pool          text[] := '{enterprise, certificate, enterprise_statement, digital_assessment, credit_authorisation, loan}';
     -- What the interface writes itself; everything else goes through the log.
-    written       text[] := '{quarantine, quarantine_kept, source_heartbeat, heartbeat_hour, stoppage, stoppage_equipment}';
+    written       text[] := '{quarantine, quarantine_kept, source_heartbeat, heartbeat_hour, stoppage, stoppage_equipment,
+                            file_upload}';
     by_unit       text := 'unit_id = ANY ((SELECT visible_units())::int[])';
     by_enterprise text := 'enterprise_id IN (SELECT visible_enterprises())';
     by_equipment  text := 'equipment_id IN (SELECT visible_equipment())';

@@ -11,8 +11,9 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import SecretStr
 
-from ingest.api import datasets, measurements, metrics, openapi, quarantine, reading
+from ingest.api import datasets, files, measurements, metrics, openapi, quarantine, reading
 from ingest.api.doors import OPEN, methods_at, require_declared
+from ingest.api.filing import Filing
 from ingest.api.gate import Gate
 from ingest.api.problems import Problem, install
 from ingest.api.unread import Unread
@@ -30,6 +31,7 @@ def create_api(
     `app.state.gate` holds what the routes share. Raises RuntimeError when a route declares no permission.
     """
     gate = Gate(logins, log_url, pool_size=pool_size)
+    filing = Filing(gate)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -37,6 +39,7 @@ def create_api(
         sys.setswitchinterval(0.001)
         gate.decoders.start()
         yield
+        await filing.close()
         await gate.close()
 
     app = FastAPI(
@@ -53,6 +56,7 @@ def create_api(
     openapi.install(app)
     app.include_router(measurements.router(gate))
     app.include_router(datasets.router(gate))
+    app.include_router(files.router(gate, filing))
     app.include_router(reading.router(gate))
     app.include_router(quarantine.router(gate))
     app.include_router(metrics.router(gate, metrics_token))

@@ -188,6 +188,8 @@ def _unit(conn: Connection, world: World, unit: str) -> None:
     stoppage = give("INSERT INTO stoppage (unit_id, kind, start_at, reason, scope)"
                     " VALUES (%s, 'holiday', %s, %s, 'all') RETURNING stoppage_id", uid, WHEN, mark)  # fmt: skip
     conn.execute("INSERT INTO stoppage_equipment VALUES (%s, %s, %s)", (stoppage, uid, machine))
+    conn.execute("INSERT INTO file_upload (upload_id, unit_id, dataset, file_name, n_bytes, dry_run, sent_by, content)"
+                 " VALUES (%s, %s, 'park', %s, 1, false, 'unit', '-')", (mark, uid, mark))  # fmt: skip
     later = WHEN + timedelta(hours=8)
     conn.execute("INSERT INTO shift_calendar VALUES (%s, %s, %s, %s, 'shift')", (uid, machine, WHEN, later))
     conn.execute(

@@ -1,0 +1,126 @@
+"""What a file may cost, judged before anything is parsed: zip bombs, entities, encrypted and foreign formats. Pure."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+import zlib
+
+MOST_ROWS = 50_000
+"""Rows of data in one file."""
+MOST_CELLS = 500_000
+MOST_COLUMNS = 200
+_MOST_ENTRIES = 1_000
+_MOST_UNPACKED = 128 * 2**20
+_MOST_RATIO, _RATIO_FROM = 250, 8 * 2**20
+_PIECE = 2**18
+_LAST_ROW = 1_048_576
+
+_OLE = b"\xd0\xcf\x11\xe0"
+_FORBIDDEN = re.compile(rb"<!\s*(DOCTYPE|ENTITY)", re.IGNORECASE)
+_MERGED = re.compile(rb"<(?:\w+:)?mergeCell\s[^>]{0,200}?ref=[\"']([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})[\"']")
+_MERGED_MOST = 10_000
+_OVERLAP = 256
+
+
+class FileFault(Exception):
+    """The file as a whole cannot be taken: a code of store.reasons, and its parameters."""
+
+    def __init__(self, reason: str, parameters: dict[str, str]) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.parameters = parameters
+
+
+def is_xlsx(data: bytes) -> bool:
+    """Whether these bytes are to be read as xlsx; everything else is CSV. Raises FileFault for other known formats."""
+    if data.startswith(_OLE):
+        raise FileFault("malformed_file", {"detail": "xls, or encrypted (旧版 xls 或加密文件)"})
+    if data.startswith(b"%PDF"):
+        raise FileFault("malformed_file", {"detail": "PDF"})
+    return data.startswith(b"PK")
+
+
+def check_archive(data: bytes) -> dict[str, list[str]]:
+    """Unpack everything once, piece by piece, keeping nothing; returns the merged ranges of each part.
+
+    Raises FileFault: too many parts, too much in them, packed too well, encrypted, with entities, broken.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return _check(archive)
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+    ) as e:
+        raise FileFault("malformed_file", {"detail": f"zip: {e}"[:200]}) from e
+
+
+def _check(archive: zipfile.ZipFile) -> dict[str, list[str]]:
+    entries = archive.infolist()
+    if len(entries) > _MOST_ENTRIES:
+        raise _too_much(f"{len(entries)} parts", f"{_MOST_ENTRIES} parts")
+    if len({entry.filename for entry in entries}) < len(entries):
+        raise FileFault("malformed_file", {"detail": "zip: two parts of one name"})
+    declared = sum(entry.file_size for entry in entries)
+    if declared > _MOST_UNPACKED:
+        raise _too_much(f"{declared} B unpacked", f"{_MOST_UNPACKED} B")
+    if "xl/workbook.xml" not in {entry.filename.lower() for entry in entries}:
+        raise FileFault("malformed_file", {"detail": "zip, no xlsx (不是 xlsx)"})
+    merged: dict[str, list[str]] = {}
+    total = 0
+    for entry in entries:
+        if entry.flag_bits & 1:
+            raise FileFault("malformed_file", {"detail": "encrypted (已加密)"})
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise FileFault("malformed_file", {"detail": f"zip: method {entry.compress_type}"})
+        found: list[str] = []
+        size, before = 0, b""
+        is_xml = entry.filename.lower().endswith((".xml", ".rels", ".vml"))
+        with archive.open(entry) as part:
+            while piece := part.read(_PIECE):
+                size += len(piece)
+                if total + size > _MOST_UNPACKED:
+                    raise _too_much(f"> {_MOST_UNPACKED} B unpacked", f"{_MOST_UNPACKED} B")
+                if size > _RATIO_FROM and size > _MOST_RATIO * max(entry.compress_size, 1):
+                    raise _too_much(f"ratio > {_MOST_RATIO}", f"ratio {_MOST_RATIO}")
+                if is_xml:
+                    _look(before + piece, entry.filename, found)
+                    before = piece[-_OVERLAP:]
+        total += size
+        if found:
+            merged[entry.filename] = list(dict.fromkeys(found))
+    return merged
+
+
+def _look(piece: bytes, name: str, merged: list[str]) -> None:
+    if piece.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00<", b"<\x00")) or _FORBIDDEN.search(piece):
+        raise FileFault("malformed_file", {"detail": f"{name}: XML with a DTD, with entities, or not UTF-8"})
+    if len(merged) < _MERGED_MOST:
+        merged += [ref.decode() for ref in _MERGED.findall(piece)]
+
+
+def _too_much(got: str, limit: str) -> FileFault:
+    return FileFault("file_too_large", {"got": got, "limit": limit})
+
+
+class Count:
+    """Rows and cells seen so far. Raises FileFault beyond what one file may hold."""
+
+    def __init__(self) -> None:
+        self._rows = self._cells = 0
+
+    def row(self, number: int, cells: int) -> None:
+        """One row that is not empty, and its number in the file."""
+        self._rows += 1
+        self._cells += cells
+        if self._rows > MOST_ROWS or number > _LAST_ROW:
+            raise _too_much(f"> {MOST_ROWS} 行 rows", f"{MOST_ROWS} 行 rows")
+        if self._cells > MOST_CELLS:
+            raise _too_much(f"> {MOST_CELLS} 单元格 cells", f"{MOST_CELLS} 单元格 cells")
