@@ -344,8 +344,8 @@ def _decoded(
     )
     index = np.arange(n)
     if not faults:
-        return Decoded(batch, index)
-    return Decoded(batch.take(keep, _refused(records, ts, ~keep, faults)), index[keep])
+        return Decoded(batch, index, by_row=False)
+    return Decoded(batch.take(keep, _refused(records, ts, ~keep, faults)), index[keep], by_row=False)
 
 
 def _refused(

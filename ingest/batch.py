@@ -53,6 +53,23 @@ class Refusal(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, original=original, parameters=parameters)
 
 
+class Claim(msgspec.Struct, frozen=True):
+    """What the store shall keep about the submission that a Batch belongs to.
+
+    `name` of the submission, how many records it has in all, SHA-256 of its body and how it was read (None: no
+    Idempotency-Key came with it), and `record` int16[n], which of them each reading is (None: counts will do).
+    """
+
+    name: str
+    received: int
+    digest: bytes | None = None
+    record: bytes | None = None
+
+    def records(self) -> npt.NDArray[np.int16]:
+        """Which record each reading is."""
+        return np.frombuffer(self.record or b"", np.dtype("<i2")).astype(np.int16)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """Readings of one unit that arrived together by one source.
@@ -64,6 +81,7 @@ class Batch:
     knows the tag's declared type: nothing is guessed before.
     `received_at` µs since the Unix epoch, UTC, by the platform's clock.
     `refused` travels with the readings, so that what was refused is as durable as what was taken.
+    `claim`: the submission wants a verdict, or has a key.
     """
 
     unit: str
@@ -77,6 +95,7 @@ class Batch:
     text: npt.NDArray[np.object_] | None = None
     mode: Mode = "live"
     refused: tuple[Refusal, ...] = field(default=())
+    claim: Claim | None = None
 
     def __post_init__(self) -> None:
         n = len(self.tag_index)
@@ -107,6 +126,7 @@ class Batch:
 
 
 _ENCODER = msgspec.json.Encoder()
+_CLAIM = msgspec.json.Decoder(Claim)
 _REFUSALS = msgspec.json.Decoder(tuple[Refusal, ...])
 
 
@@ -120,13 +140,15 @@ def encode(batch: Batch) -> bytes:
     }
     if batch.text is not None:
         columns["text"] = pa.array(batch.text, pa.string())
-    metadata = {
+    metadata: dict[str, str | bytes] = {
         "unit": batch.unit,
         "source": batch.source,
         "mode": batch.mode,
         "received_at": str(batch.received_at),
         "refused": _ENCODER.encode(batch.refused),
     }
+    if batch.claim is not None:
+        metadata["claim"] = _ENCODER.encode(batch.claim)
     record = pa.record_batch(columns).replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, record.schema) as writer:
@@ -147,6 +169,7 @@ def decode(data: bytes) -> Batch:
         mode="backfill" if metadata["mode"] == b"backfill" else "live",
         received_at=int(metadata["received_at"]),
         refused=_REFUSALS.decode(metadata["refused"]),
+        claim=_CLAIM.decode(metadata["claim"]) if "claim" in metadata else None,
         tags=tuple(tag.dictionary.to_pylist()),
         tag_index=tag.indices.to_numpy(),
         ts=record.column("ts").to_numpy(),

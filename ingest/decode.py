@@ -287,8 +287,8 @@ def _from_columns(body: _Body, columns: _Columns, who: _Who) -> Decoded:
     index = np.arange(n)
     envelope = _envelope(body)
     if keep.all():
-        return Decoded(batch, index, envelope=envelope)
-    return Decoded(batch.take(keep), index[keep], envelope=envelope)
+        return Decoded(batch, index, None, envelope, by_row=False)
+    return Decoded(batch.take(keep), index[keep], None, envelope, by_row=False)
 
 
 def _envelope(head: _Head) -> Envelope:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,15 @@ class Origin:
         return f"{head} {place_of(record, field)}"
 
 
+_RECORD = re.compile(r"records\[([0-9]{1,9})\]")
+
+
+def record_of(place: str) -> int | None:
+    """The number of the record that a place names; None when it names none."""
+    found = _RECORD.search(place)
+    return None if found is None else int(found[1])
+
+
 def place_of(record: int, field: str = "", origin: Origin | None = None) -> str:
     """`records[3].value`, after the record's line where there is one."""
     if origin is not None:
@@ -65,12 +75,16 @@ def place_of(record: int, field: str = "", origin: Origin | None = None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A Batch, and for each of its readings the number of the record in the input (int64[n])."""
+    """A Batch, and for each of its readings the number of the record in the input (int64[n]).
+
+    `by_row`: the input had records one by one, not columns.
+    """
 
     batch: Batch
     index: npt.NDArray[np.int64]
     origin: Origin | None = None
     envelope: Envelope = NO_ENVELOPE
+    by_row: bool = True
 
 
 def mode_of(text: str) -> Mode:

@@ -78,6 +78,7 @@ class _Head(msgspec.Struct):
     word: str
     records: int
     envelope: Envelope
+    by_row: bool
 
 
 _JOB = msgspec.msgpack.Decoder(Job)
@@ -133,7 +134,8 @@ def ask(to: BinaryIO, answers: BinaryIO, job: Job, body: bytes) -> Outcome:
         malformed = Malformed(told.reason, told.parameters)
         return Outcome(None, malformed, told.digest, told.original, told.cpu_s)
     origin = Origin(told.word, number) if told.word else None
-    return Outcome(Decoded(decode(data), index, origin, told.envelope), None, told.digest, b"", told.cpu_s)
+    decoded = Decoded(decode(data), index, origin, told.envelope, told.by_row)
+    return Outcome(decoded, None, told.digest, b"", told.cpu_s)
 
 
 def answer(jobs: BinaryIO, to: BinaryIO) -> None:
@@ -159,6 +161,7 @@ def answer(jobs: BinaryIO, to: BinaryIO) -> None:
             word=word,
             records=len(number) // 8,
             envelope=envelope,
+            by_row=done.decoded is not None and done.decoded.by_row,
         )
     )
     to.write(_LENGTHS.pack(len(head), len(data)))

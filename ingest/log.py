@@ -29,6 +29,7 @@ from nats.js.api import (
     ConsumerConfig,
     DeliverPolicy,
     DiscardPolicy,
+    PubAck,
     RetentionPolicy,
     StorageType,
     StreamConfig,
@@ -55,6 +56,7 @@ _APPEND_WITHIN_S = 4.0
 _PREFIX = "qunce-ingest"
 _ROWS = "Qunce-Rows"
 _SOURCE = "Qunce-Source"
+_CONTENT = "Qunce-Content"
 _WAITING = "qunce-ingest-waiting"
 _BEAT_S = 1.0
 _SILENT_S = 4.0
@@ -92,6 +94,16 @@ class Entry:
     msg_id: str
     rows: int
     data: bytes
+
+
+class Taken(NamedTuple):
+    """What became of a message that is to be the first of its name.
+
+    `content` of the message that has the name: this one's when it is `new`, else None when that is not known.
+    """
+
+    new: bool
+    content: str | None
 
 
 class Waiting(NamedTuple):
@@ -157,8 +169,42 @@ class Log:
         `source` and `rows` travel outside of the data, so that what waits can be counted unread. The
         same `msg_id` again within two hours is not appended twice (the first sequence is returned). Raises UnitShareSpent, LogFull or LogUnavailable; then nothing may be acknowledged.
         """
-        subject = _subject(lane, unit, kind)
-        headers = {"Nats-Msg-Id": f"{unit}/{msg_id}", _ROWS: str(rows), _SOURCE: quote(source)}
+        headers = {_ROWS: str(rows), _SOURCE: quote(source)}
+        return (await self._publish(_subject(lane, unit, kind), data, unit, msg_id, headers)).seq
+
+    async def append_once(
+        self,
+        data: bytes,
+        *,
+        kind: Kind,
+        lane: Lane,
+        unit: str,
+        source: str,
+        msg_id: str,
+        rows: int,
+        content: str,
+    ) -> Taken:
+        """As `append`, of a message that is the first under its `msg_id` or is not taken.
+
+        `content`: what identifies what it says; of one that was there before, it is told as long as the
+        log still has the message.
+        """
+        headers = {_ROWS: str(rows), _SOURCE: quote(source), _CONTENT: content}
+        ack = await self._publish(_subject(lane, unit, kind), data, unit, msg_id, headers)
+        if not ack.duplicate:
+            return Taken(True, content)
+        try:
+            before = await self._stream.get_msg(STREAM, seq=ack.seq, direct=True)
+        except NotFoundError:
+            return Taken(False, None)
+        except (nats.errors.Error, OSError) as error:
+            raise LogUnavailable(str(error) or type(error).__name__) from error
+        return Taken(False, (before.headers or {}).get(_CONTENT))
+
+    async def _publish(
+        self, subject: str, data: bytes, unit: str, msg_id: str, headers: dict[str, str]
+    ) -> PubAck:
+        headers["Nats-Msg-Id"] = f"{unit}/{msg_id}"
         if not self._client.is_connected:
             # The client would buffer in memory, and a full buffer is not a durable log.
             raise LogUnavailable("no connection to the log")
@@ -177,7 +223,7 @@ class Log:
         except (nats.errors.Error, OSError) as error:
             raise LogUnavailable(str(error) or type(error).__name__) from error
         self._budget.appended(unit, len(data))
-        return int(ack.seq)
+        return ack
 
     def index(self, partitions: Iterable[int]) -> Index:
         """Follow what is appended to some partitions, in both lanes and without content, from the oldest on."""

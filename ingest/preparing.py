@@ -7,7 +7,7 @@ the one before is being committed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,13 +15,14 @@ import numpy.typing as npt
 import pandas as pd
 import psycopg
 
-from ingest.batch import Batch, Refusal, decode
+from ingest.batch import Batch, Claim, Refusal, decode
 from ingest.canary import decode_canary
 from ingest.findings import doubted
 from ingest.log import Entry, Lane
 from ingest.records import Records, decode_records
 from ingest.units import KnownUnit, Units
 from ingest.validate import check
+from ingest.verdicts import Claimed
 from store.accounts import Entries, Runs
 from store.canary import Canary
 from store.measurements import Sorted
@@ -46,7 +47,8 @@ class Prepared:
     `newest`: for each tag that became newer its newest row, `first` where it is the first of all.
     `watched`: tag_id and since when its value has been the same. `entries`: what the log says of the
     messages of known sources; `refused`: rows among theirs, `unbooked` what no account has. `ahead_s`:
-    source_id → seconds its clock is ahead. `reached`: (lane, unit) → last sequence.
+    source_id → seconds its clock is ahead. `claimed`: messages on which a verdict is kept. `reached`: (lane, unit) →
+    last sequence.
     """
 
     messages: Sequence[Entry]
@@ -64,6 +66,7 @@ class Prepared:
     ahead_s: dict[int, float]
     canaries: list[Canary]
     submissions: list[Submitted]
+    claimed: list[Claimed]
     reached: dict[tuple[Lane, str], int]
 
     @property
@@ -87,6 +90,7 @@ class _Gathering:
         self.parts: list[tuple[int, int, bool, str]] = []
         self.entries: list[tuple[int, int, int, int]] = []
         self.ahead_s: dict[int, float] = {}
+        self.claimed: list[Claimed] = []
 
     def part(self, source: int, batch: Batch, name: str) -> int:
         """The number of a new part."""
@@ -150,6 +154,7 @@ def prepare(messages: Sequence[Entry], units: Units, now_us: int) -> Prepared:
         ahead_s=gathering.ahead_s,
         canaries=canaries,
         submissions=submissions,
+        claimed=gathering.claimed,
         reached={(entry.lane, entry.unit): entry.sequence for entry in messages},
     )
 
@@ -164,7 +169,7 @@ def held(entry: Entry, units: Units, detail: str, now_us: int) -> Prepared:
     return Prepared(
         [entry], Sorted.of(none, nothing, nothing), none, none, parts, Runs.of(none, parts), none, nothing,
         (np.empty(0, np.int32), np.empty(0, np.int64)), gathering.refused, gathering.unbooked,
-        _entries(gathering.entries), {}, [], [], {(entry.lane, entry.unit): entry.sequence},
+        _entries(gathering.entries), {}, [], [], gathering.claimed, {(entry.lane, entry.unit): entry.sequence},
     )  # fmt: skip
 
 
@@ -198,18 +203,25 @@ def _prepare_unit(
     pieces: list[tuple[Rows, npt.NDArray[np.int64]]] = []
     for entry, batch in given:
         source = units.source(tags.unit_id, batch.source)
-        checked = check(batch, tags, batch.received_at, closed_until=known.closed_until)
+        claim = batch.claim
+        record = None if claim is None or claim.record is None else claim.records()
+        index = None if record is None else record.astype(np.int64)
+        checked = check(batch, tags, batch.received_at, index, closed_until=known.closed_until)
         refusals = (*batch.refused, *checked.refused)
-        gathering.refused += _refused(refusals, tags, source, entry.msg_id, batch.received_at)
+        refused = _refused(refusals, tags, source, entry.msg_id, batch.received_at)
+        gathering.refused += refused
         n = len(checked.row)
+        part = gathering.part(source, batch, entry.msg_id) if n else -1
+        if claim is not None:
+            gathering.claimed.append(Claimed(claim, tags.unit_id, part, refused))
         gathering.entries.append((source, batch.received_at, entry.rows, n if batch.mode == "live" else 0))
         if batch.mode == "live" and len(batch.ts):
             gathering.ahead_s[source] = (int(batch.ts.max()) - batch.received_at) / 1e6
         if n:
-            part = np.full(n, gathering.part(source, batch, entry.msg_id), np.int32)
             rows = Rows(
-                tags.tag_id[checked.row], tags.equipment_id[checked.row], part, checked.ts, checked.value,
-                checked.quality, checked.text,
+                tags.tag_id[checked.row], tags.equipment_id[checked.row], np.full(n, part, np.int32), checked.ts,
+                checked.value, checked.quality, checked.text,
+                None if record is None else record[checked.keep].astype(np.int32),
             )  # fmt: skip
             pieces.append((rows, checked.row))
     if pieces:
@@ -266,8 +278,7 @@ def _judge(
     quality = rows.quality.copy()
     quality[new], at, since = doubted(tags, row[new], rows.ts[new], rows.value[new], rows.quality[new])
     tags.since[at] = since
-    judged = Rows(rows.tag_id, rows.equipment_id, rows.part, rows.ts, rows.value, quality, rows.text)
-    return judged, (tags.tag_id[at], since)
+    return replace(rows, quality=quality), (tags.tag_id[at], since)
 
 
 def _parts(parts: Sequence[tuple[int, int, bool, str]]) -> Parts:
@@ -292,8 +303,18 @@ def _refuse_whole(gathering: _Gathering, entry: Entry, units: Units, detail: str
     if source and entry.rows and entry.kind == "batch":
         gathering.entries.append((source, now_us, entry.rows, 0))
         gathering.refused += refused
+        if (claim := _claim(entry)) is not None:
+            gathering.claimed.append(Claimed(claim, unit_id, -1, refused))
     else:
         gathering.unbooked += refused
+
+
+def _claim(entry: Entry) -> Claim | None:
+    """The claim of a message that cannot be stored, if that at least can be read."""
+    try:
+        return decode(entry.data).claim
+    except Exception:  # whatever the bytes do to the decoder
+        return None
 
 
 def _whole(

@@ -12,7 +12,8 @@ from ingest.batch import Refusal
 class Records(msgspec.Struct, frozen=True):
     """Records of one dataset, validated by their model; `index` numbers them as the sender did.
 
-    `received_at` µs since the Unix epoch, UTC. `refused` travels along, as in a Batch.
+    `received_at` µs since the Unix epoch, UTC. `refused` travels along, as in a Batch. `body_digest`: SHA-256 of the
+    body, where an Idempotency-Key came with it.
     """
 
     unit: str
@@ -24,6 +25,7 @@ class Records(msgspec.Struct, frozen=True):
     index: list[int]
     records: list[dict[str, Any]]
     refused: list[Refusal]
+    body_digest: bytes | None = None
 
 
 _DECODER = msgspec.json.Decoder(Records)

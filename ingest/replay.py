@@ -352,7 +352,7 @@ def _arrow(entry: Held, now: int) -> Batch:
         raise _Hindered("not_readable", detail=f"{type(error).__name__}: {error}"[:200]) from None
     # Whatever the bytes say, it is the entry that knows whose they are.
     source = _source(entry) if entry.unit_id else batch.source
-    return replace(batch, unit=entry.unit, source=source, mode="backfill", received_at=now)
+    return replace(batch, unit=entry.unit, source=source, mode="backfill", received_at=now, claim=None)
 
 
 def _body(entry: Held, now: int) -> Batch:

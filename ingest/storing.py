@@ -20,7 +20,8 @@ from ingest.datasets import natural_key
 from ingest.log import Entry
 from ingest.preparing import Prepared, Submitted, held, prepare
 from ingest.units import Known, Units
-from store import accounts, canary, datasets, measurements, quarantine
+from ingest.verdicts import judge
+from store import accounts, canary, datasets, measurements, quarantine, submissions
 from store.database import Connection, classify, connect
 from store.layout import DayPartitions
 from store.quarantine import Refused
@@ -187,6 +188,9 @@ class Storing:
                     prepared.refused, _now_us(),
                 )  # fmt: skip
                 accounts.keep_skew(conn, prepared.ahead_s)
+            if prepared.claimed:
+                parts = len(prepared.parts.names)
+                submissions.keep(conn, judge(prepared.claimed, prepared.rows, verdicts, parts))
             for submitted in prepared.submissions:
                 _apply(conn, submitted)
             if prepared.canaries:
@@ -246,7 +250,7 @@ def _apply(conn: Connection, submitted: Submitted) -> None:
         {"place": r.place, "reason": r.reason, "parameters": r.parameters} for r in refusals[:_ERRORS_KEPT]
     ]
     verdict = datasets.Submission(records.received, accepted, duplicates, corrections, len(refusals), errors)
-    datasets.keep_submission(conn, records.batch, unit_id, records.dataset, verdict)
+    datasets.keep_submission(conn, records.batch, unit_id, records.dataset, verdict, records.body_digest)
 
 
 def _now_us() -> int:

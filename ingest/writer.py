@@ -28,7 +28,7 @@ from ingest.log import LANES, PARTITIONS, Entry, Index, Log, LogUnavailable, Wai
 from ingest.preparing import Prepared
 from ingest.storing import Storing
 from ingest.units import Known
-from store import accounts
+from store import accounts, submissions
 from store.database import classify, connect
 
 P = ParamSpec("P")
@@ -296,6 +296,7 @@ class _Writer:
     def _maintain(self) -> None:
         with connect(self._dsn, application="writer-maintain", autocommit=True) as conn:
             accounts.drop_expired(conn)
+            submissions.drop_expired(conn)
 
     def say(self, status: str, **more: Any) -> None:
         """Report, with what is stored and what waits."""

@@ -155,6 +155,18 @@ class Api(_Section):
     port: int = Field(
         8760, ge=1, le=65535, description="监听端口 | TCP port; the demo takes another when it is in use"
     )
+    unit_rows_per_s: float = Field(
+        500_000,
+        gt=0,
+        description="每单位每秒可持续发送的读数 | readings a second that one unit may send for ever; a minute of it at once."
+        " Beyond: 429 with Retry-After",
+    )
+    unit_requests_per_s: float = Field(
+        500,
+        gt=0,
+        description="每单位每秒可持续发送的请求 | requests with data a second that one unit may send for ever; a minute of it"
+        " at once. Beyond: 429 with Retry-After",
+    )
     metrics_token: SecretStr | None = Field(
         None,
         min_length=16,

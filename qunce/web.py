@@ -32,8 +32,14 @@ def build(settings: Settings, roles: Sequence[Role], logins: Logins, log_url: st
     """The open interface, the pages, or both, as one application. Raises SettingsError."""
     if "api" in roles:
         from ingest.api import create_api
+        from ingest.api.limits import UnitLimits
 
-        app = create_api(logins, log_url, metrics_token=settings.api.metrics_token)
+        app = create_api(
+            logins,
+            log_url,
+            metrics_token=settings.api.metrics_token,
+            limits=UnitLimits(settings.api.unit_rows_per_s, settings.api.unit_requests_per_s),
+        )
     else:
         app = _pages_only()
     if "dashboard" in roles:

@@ -235,24 +235,21 @@ def last_reported(conn: Connection, unit_id: int, dataset: str, keys: Sequence[s
     return dict(rows.fetchall())
 
 
-def keep_submission(conn: Connection, batch: str, unit_id: int, dataset: str, verdict: Submission) -> None:
-    """Record the verdict, so that the sender can be told."""
+def keep_submission(
+    conn: Connection,
+    batch: str,
+    unit_id: int,
+    dataset: str,
+    verdict: Submission,
+    body_digest: bytes | None = None,
+) -> None:
+    """Record the verdict, so that the sender can be told (`store.submissions.find`)."""
     conn.execute(
         "INSERT INTO submission"
-        " (batch, unit_id, dataset, received, accepted, duplicates, corrections, quarantined, errors)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (batch) DO NOTHING",
+        " (batch, unit_id, dataset, received, accepted, duplicates, corrections, quarantined, errors,"
+        " body_digest) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (batch) DO NOTHING",
         (
             batch, unit_id, dataset, verdict.received, verdict.accepted, verdict.duplicates,
-            verdict.corrections, verdict.quarantined, Jsonb(verdict.errors),
+            verdict.corrections, verdict.quarantined, Jsonb(verdict.errors), body_digest,
         ),
     )  # fmt: skip
-
-
-def submission(conn: Connection, batch: str, unit_id: int) -> Submission | None:
-    """The verdict on one of the unit's submissions; None while it is not applied."""
-    row = conn.execute(
-        "SELECT received, accepted, duplicates, corrections, quarantined, errors FROM submission"
-        " WHERE batch = %s AND unit_id = %s",
-        (batch, unit_id),
-    ).fetchone()
-    return Submission(*row) if row else None

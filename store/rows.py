@@ -46,7 +46,7 @@ class Rows:
 
     tag_id, equipment_id, part (index into `Parts`) int32[n]; ts int64[n], the source's clock, µs since
     the Unix epoch, UTC; value float64[n]; quality int16[n]; text object[n]: not None for readings of
-    text tags.
+    text tags. record int32[n]: which record of its submission a row is, -1 where nobody wants to know.
     """
 
     tag_id: npt.NDArray[np.int32]
@@ -56,6 +56,7 @@ class Rows:
     value: npt.NDArray[np.float64]
     quality: npt.NDArray[np.int16]
     text: npt.NDArray[np.object_] | None
+    record: npt.NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.tag_id)
@@ -78,6 +79,7 @@ class Rows:
             self.value[where],
             self.quality[where],
             None if self.text is None else self.text[where],
+            None if self.record is None else self.record[where],
         )
 
     def in_key_order(self) -> Self:
@@ -110,6 +112,11 @@ def concatenate(pieces: list[Rows]) -> Rows:
     text = None
     if any(piece.text is not None for piece in pieces):
         text = np.concatenate([np.full(len(p), None, object) if p.text is None else p.text for p in pieces])
+    record = None
+    if any(piece.record is not None for piece in pieces):
+        record = np.concatenate(
+            [np.full(len(p), -1, np.int32) if p.record is None else p.record for p in pieces]
+        )
     return Rows(
         np.concatenate([p.tag_id for p in pieces]),
         np.concatenate([p.equipment_id for p in pieces]),
@@ -118,6 +125,7 @@ def concatenate(pieces: list[Rows]) -> Rows:
         np.concatenate([p.value for p in pieces]),
         np.concatenate([p.quality for p in pieces]),
         text,
+        record,
     )
 
 

@@ -11,10 +11,21 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import SecretStr
 
-from ingest.api import datasets, files, measurements, metrics, openapi, quarantine, reading
+from ingest.api import (
+    datasets,
+    files,
+    influx,
+    measurements,
+    metrics,
+    openapi,
+    quarantine,
+    reading,
+    submissions,
+)
 from ingest.api.doors import OPEN, methods_at, require_declared
 from ingest.api.filing import Filing
 from ingest.api.gate import Gate
+from ingest.api.limits import UNIT_LIMITS, UnitLimits
 from ingest.api.problems import Problem, install
 from ingest.api.unread import Unread
 from store.roles import Logins
@@ -23,14 +34,19 @@ Report = Callable[[str, str, dict[str, Any]], None]
 
 
 def create_api(
-    logins: Logins, log_url: str, *, pool_size: int = 4, metrics_token: SecretStr | None = None
+    logins: Logins,
+    log_url: str,
+    *,
+    pool_size: int = 4,
+    metrics_token: SecretStr | None = None,
+    limits: UnitLimits = UNIT_LIMITS,
 ) -> FastAPI:
     """The FastAPI application of the open interface. `metrics_token`: see `ingest.api.metrics`.
 
     Unknown paths below /api are answered here, before any catch-all that pages may bring.
     `app.state.gate` holds what the routes share. Raises RuntimeError when a route declares no permission.
     """
-    gate = Gate(logins, log_url, pool_size=pool_size)
+    gate = Gate(logins, log_url, pool_size=pool_size, limits=limits)
     filing = Filing(gate)
 
     @asynccontextmanager
@@ -55,8 +71,10 @@ def create_api(
     install(app)
     openapi.install(app)
     app.include_router(measurements.router(gate))
+    app.include_router(influx.router(gate))
     app.include_router(datasets.router(gate))
     app.include_router(files.router(gate, filing))
+    app.include_router(submissions.router(gate))
     app.include_router(reading.router(gate))
     app.include_router(quarantine.router(gate))
     app.include_router(metrics.router(gate, metrics_token))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import re
 import time
-from typing import Annotated, Any, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from fastapi import APIRouter, Header, Request, Response
@@ -14,16 +13,18 @@ from fastapi.concurrency import run_in_threadpool
 
 from ingest.api.body import coding, read_body
 from ingest.api.gate import MALFORMED_AS_ROWS, Gate
-from ingest.api.measurements import NOT_KEPT, batch_name
+from ingest.api.idempotency import REPLAYED, body_digest, check_same, content_of, same_part, submission_name
+from ingest.api.measurements import preferences
 from ingest.api.problems import Problem, error
+from ingest.api.taking import NOT_KEPT
+from ingest.api.waiting import Asked
 from ingest.batch import Refusal
 from ingest.datasets import DATASETS, MAX_RECORDS, check_records
 from ingest.decode import malformed_json, not_utf8, too_deep
 from ingest.decoded import Malformed
 from ingest.records import Records, encode_records
 from ingest.unpacking import unpack
-from store import datasets
-from store.datasets import Submission
+from store.submissions import Submission
 
 _APPLIED_WITHIN_S = 10.0
 
@@ -32,7 +33,6 @@ class _Body(msgspec.Struct):
     records: list[msgspec.Raw]
 
 
-_BATCH = re.compile(r"[0-9a-f]{32}")
 _BODY = msgspec.json.Decoder(_Body)
 
 
@@ -40,12 +40,18 @@ def router(gate: Gate) -> APIRouter:
     """The routes, on this process's gate."""
     routes = APIRouter()
 
-    @routes.post("/api/v1/datasets/{name}", tags=["datasets"], dependencies=[gate.allow("datasets:write")])
+    @routes.post(
+        "/api/v1/datasets/{name}",
+        tags=["datasets"],
+        responses={202: {"description": "durable, and not applied yet: the verdict will be at `Location`"}},
+        dependencies=[gate.allow("datasets:write")],
+    )
     async def report(
         name: str,
         request: Request,
         response: Response,
         idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+        prefer: Annotated[str | None, Header(max_length=200)] = None,
     ) -> dict[str, Any]:
         """Take reported records; 200 with the verdict once applied, 202 when durable but not yet applied."""
         unit = await gate.sender(request)
@@ -55,49 +61,55 @@ def router(gate: Gate) -> APIRouter:
                 raise Problem("unknown_dataset", {"dataset": name, "known": ", ".join(DATASETS)})
             async with gate.decoders.turns.turn(unit.code):
                 read = await run_in_threadpool(_read, name, body, coding(request))
-            batch = batch_name(unit, idempotency_key, read.digest)
             if read.fault is not None and read.fault.reason in NOT_KEPT:
                 raise Problem(read.fault.reason, read.fault.parameters)
-            submitted = Records(
-                unit=unit.code,
-                source=f"http_push:{unit.code}",
-                dataset=name,
-                batch=batch,
-                received=read.received,
-                received_at=time.time_ns() // 1000,
-                index=[i for i, _ in read.good],
-                records=[record for _, record in read.good],
-                refused=read.refused,
-            )
-            await gate.append(
-                encode_records(submitted), kind="records", lane="live", unit=unit.code,
-                source=submitted.source, msg_id=batch, rows=0,
-            )  # fmt: skip
-            cost = len(read.refused) if read.fault is None else MALFORMED_AS_ROWS
-            gate.refused_rows.spend(unit.code, cost)
+            key, digest = idempotency_key, body_digest(read.digest, (name,))
+            if key and read.fault is not None:  # what is mended may come with the same key
+                key = f"{key}\n{read.digest.hex()}"
+            batch = submission_name(unit, key, f"dataset {name}")
+            asked = Asked(await gate.who(request), unit.unit_id, batch)
+            before = await gate.waiting.find(asked) if key else None
+            if before is None:
+                submitted = Records(
+                    unit=unit.code,
+                    source=f"http_push:{unit.code}",
+                    dataset=name,
+                    batch=batch,
+                    received=read.received,
+                    received_at=time.time_ns() // 1000,
+                    index=[i for i, _ in read.good],
+                    records=[record for _, record in read.good],
+                    refused=read.refused,
+                    body_digest=digest if key else None,
+                )
+                taken = await gate.append_once(
+                    encode_records(submitted), kind="records", lane="live", unit=unit.code,
+                    source=submitted.source, msg_id=batch, rows=0, content=content_of(digest, ""),
+                )  # fmt: skip
+                same_part(taken, digest, "")
+                is_new = taken.new
+            else:
+                check_same(before, digest)
+                is_new = False
+            if is_new:
+                cost = len(read.refused) if read.fault is None else MALFORMED_AS_ROWS
+                gate.refused_rows.spend(unit.code, cost)
             if read.fault is not None:
                 raise Problem(read.fault.reason, read.fault.parameters, extra={"batch": batch})
-        verdict = await _applied(gate, unit.unit_id, batch)
+        headers = {} if is_new else REPLAYED
+        is_async = "respond-async" in preferences(prefer)
+        verdict = before or (None if is_async else await gate.waiting.applied(asked, _APPLIED_WITHIN_S))
+        response.headers.update(headers)
         if verdict is None:
             response.status_code = 202
+            response.headers["Location"] = f"/api/v1/submissions/{batch}"
+            if is_async:
+                response.headers["Preference-Applied"] = "respond-async"
             return {"batch": batch, "received": read.received, "state": "durable"}
+        check_same(verdict, digest)
         if name == "tag":
             gate.forget_tags(unit)
-        return _answer(batch, verdict)
-
-    @routes.get(
-        "/api/v1/submissions/{batch}", tags=["datasets"], dependencies=[gate.allow("submissions:read")]
-    )
-    async def submission(batch: str, request: Request) -> dict[str, Any]:
-        """The verdict on one of your submissions of dataset records."""
-        unit = await gate.unit(request)
-        verdict = None
-        if _BATCH.fullmatch(batch):
-            verdict = await gate.query(datasets.submission, batch, unit.unit_id)
-        if verdict is None:
-            raise Problem("not_found", {"path": request.url.path})
-        gate.forget_tags(unit)  # it may be one of tags that was answered 202
-        return _answer(batch, verdict)
+        return answer_of(verdict, headers)
 
     return routes
 
@@ -141,25 +153,12 @@ def _records(body: bytes) -> list[bytes]:
     return [bytes(record) for record in records]
 
 
-async def _applied(gate: Gate, unit_id: int, batch: str) -> Submission | None:
-    """Wait until the writer has applied the submission; None when that takes too long."""
-    deadline = time.monotonic() + _APPLIED_WITHIN_S
-    pause = 0.05
-    while time.monotonic() < deadline:
-        await asyncio.sleep(pause)
-        verdict = await gate.query(datasets.submission, batch, unit_id)
-        if verdict is not None:
-            return verdict
-        pause = min(pause * 1.5, 0.5)
-    return None
-
-
-def _answer(batch: str, verdict: Submission) -> dict[str, Any]:
+def answer_of(verdict: Submission, headers: Mapping[str, str]) -> dict[str, Any]:
+    """The answer to a submission of records that is applied. Raises Problem when nothing was accepted."""
     errors = [error(e["place"], e["reason"], e["parameters"]) for e in verdict.errors]
-    state: Literal["applied"] = "applied"
     counts = {
-        "batch": batch,
-        "state": state,
+        "batch": verdict.batch,
+        "state": "applied",
         "received": verdict.received,
         "accepted": verdict.accepted,
         "duplicates": verdict.duplicates,
@@ -167,5 +166,5 @@ def _answer(batch: str, verdict: Submission) -> dict[str, Any]:
         "quarantined": verdict.quarantined,
     }
     if verdict.quarantined and verdict.quarantined == verdict.received:
-        raise Problem("all_refused", errors=errors, extra=counts)
+        raise Problem("all_refused", errors=errors, extra=counts, headers=headers)
     return {**counts, "errors": errors}

@@ -14,7 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from ingest.api.body import coding, content_type, read_body
 from ingest.api.filing import ERRORS_KEPT, Filing
 from ingest.api.gate import Gate
-from ingest.api.measurements import batch_name
+from ingest.api.idempotency import submission_name
 from ingest.api.multipart import read_form
 from ingest.api.problems import Problem
 from ingest.datasets import DATASETS
@@ -125,7 +125,8 @@ def router(gate: Gate, filing: Filing) -> APIRouter:
                 body, given = form.content, file_name or form.file_name
                 dry_run = dry_run or form.fields.get("dry_run", "").lower() in ("true", "1", "on", "yes")
             digest = await run_in_threadpool(_digest, name, dry_run, body)
-            upload_id = batch_name(unit, idempotency_key, digest)
+            key = idempotency_key and f"{idempotency_key}\n{digest.hex()}"
+            upload_id = submission_name(unit, key, "file")
             sent_by = f"{who.kind}:{who.name}"
             kept = await gate.query(
                 files.add,

@@ -33,11 +33,11 @@ from ingest.sheets.program import (
     Part,
     message,
 )
-from store import datasets, files, quarantine
-from store.datasets import Submission
+from store import datasets, files, quarantine, submissions
 from store.files import Progress, Upload
 from store.quarantine import Filter
 from store.registry import Unit
+from store.submissions import Submission
 
 AT_ONCE = max(1, min(2, (os.cpu_count() or 1) // 2))
 """Files judged at once in one process of the interface."""
@@ -243,7 +243,7 @@ class _Work:
         return verdict
 
     async def _verdict(self, batch: str) -> Submission | None:
-        return await self._gate.query(datasets.submission, batch, self._unit.unit_id)
+        return (await self._gate.query(submissions.find, [batch], self._unit.unit_id)).get(batch)
 
     async def _append(self, part: Part, batch: str) -> None:
         unit = self._unit.code

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -14,14 +15,17 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ingest.api import credentials
 from ingest.api.decoders import Decoders
-from ingest.api.limits import Meter
+from ingest.api.limits import UNIT_LIMITS, Meter, UnitLimits
 from ingest.api.problems import Problem
 from ingest.api.rooms import Rooms
-from ingest.log import Kind, Lane, Log, LogFull, LogUnavailable, UnitShareSpent
+from ingest.api.waiting import Asked, Waiting
+from ingest.log import Kind, Lane, Log, LogFull, LogUnavailable, Taken, UnitShareSpent
+from store import submissions
 from store.database import Connection, classify, open_pool
 from store.identity import NOBODY, Permission, Principal, acting
 from store.registry import Unit
 from store.roles import Logins
+from store.submissions import Submission
 from store.tags import UnitTags, unit_tags
 
 P = ParamSpec("P")
@@ -35,6 +39,8 @@ _REFUSALS_PER_S, _REFUSALS_AT_ONCE, _REFUSAL_WAITS_S = 200, 2_000, 10
 # The same of each address without valid credentials: it may be trying keys.
 _TRIES_PER_S, _TRIES_AT_ONCE = 20, 100
 _REFUSED_ROWS_PER_S, _REFUSED_ROWS_AT_ONCE, _DEBT_S = 2_000, 50_000, 60
+_BURST_S = 60
+"""What a unit may send at once, in seconds of what it may send for ever."""
 MALFORMED_AS_ROWS = 100
 """What a body that cannot be read costs of that: the log, the quarantine, and somebody's attention."""
 
@@ -46,7 +52,9 @@ _caller: ContextVar[Principal] = ContextVar("caller", default=NOBODY)
 class Gate:
     """Shared by all routes of one process."""
 
-    def __init__(self, logins: Logins, log_url: str, *, pool_size: int = 4) -> None:
+    def __init__(
+        self, logins: Logins, log_url: str, *, pool_size: int = 4, limits: UnitLimits = UNIT_LIMITS
+    ) -> None:
         self._pool = open_pool(logins.api, application="api", max_size=pool_size)
         self._auth = open_pool(logins.auth, application="api-auth", max_size=2)
         self._monitor = open_pool(logins.monitor, application="api-monitor", max_size=2)
@@ -61,6 +69,9 @@ class Gate:
         self.refused_rows = Meter(_REFUSED_ROWS_PER_S, _REFUSED_ROWS_AT_ONCE, _DEBT_S)
         self.tries = Meter(_TRIES_PER_S, _TRIES_AT_ONCE, _REFUSAL_WAITS_S)
         self.credentials = credentials.Credentials(self.authenticating, self.tries)
+        self.requests = Meter(limits.requests_per_s, limits.requests_per_s * _BURST_S, _DEBT_S)
+        self.rows = Meter(limits.rows_per_s, limits.rows_per_s * _BURST_S, _DEBT_S)
+        self.waiting = Waiting(self._read_submissions)
         self.rows_taken = 0
 
     async def query(
@@ -75,6 +86,21 @@ class Gate:
         def call() -> T:
             with self._pool.connection() as conn, acting(conn, who):
                 return function(conn, *args, **kwargs)
+
+        return await _threaded(call)
+
+    async def _read_submissions(self, asked: Sequence[Asked]) -> dict[str, Submission]:
+        by_caller: dict[tuple[Principal, int], set[str]] = {}
+        for one in asked:
+            by_caller.setdefault((one.who, one.unit_id), set()).add(one.batch)
+
+        def call() -> dict[str, Submission]:
+            found: dict[str, Submission] = {}
+            with self._pool.connection() as conn:
+                for (who, unit_id), batches in by_caller.items():
+                    with acting(conn, who):
+                        found |= submissions.find(conn, list(batches), unit_id)
+            return found
 
         return await _threaded(call)
 
@@ -127,8 +153,11 @@ class Gate:
         return Unit(who.unit_id, who.unit)
 
     async def sender(self, request: Request) -> Unit:
-        """As `unit`, of a request that brings data. Raises Problem also while too much was refused lately."""
+        """As `unit`, of a request that brings data. Raises Problem also while too much came or was refused lately."""
         unit = await self.unit(request)
+        if (wait := max(self.requests.wait_s(unit.code), self.rows.wait_s(unit.code))) > 0:
+            raise Problem("rate_limited", retry_after_s=int(wait) + 1)
+        self.requests.spend(unit.code)
         if (wait := self.refused_rows.wait_s(unit.code)) > 0:
             raise Problem("too_much_refused", retry_after_s=int(wait) + 1)
         return unit
@@ -165,16 +194,38 @@ class Gate:
         self, data: bytes, *, kind: Kind, lane: Lane, unit: str, source: str, msg_id: str, rows: int
     ) -> None:
         """Append to the log; returns when durable. Raises Problem: full or away."""
-        try:
+        with _told():
             log = await self.log()
             await log.append(data, kind=kind, lane=lane, unit=unit, source=source, msg_id=msg_id, rows=rows)
-        except UnitShareSpent as spent:
-            raise Problem("unit_log_full", retry_after_s=10) from spent
-        except LogFull as full:
-            raise Problem("log_full", retry_after_s=10) from full
-        except LogUnavailable as away:
-            raise Problem("unavailable", retry_after_s=2) from away
         self.rows_taken += rows
+
+    async def append_once(
+        self,
+        data: bytes,
+        *,
+        kind: Kind,
+        lane: Lane,
+        unit: str,
+        source: str,
+        msg_id: str,
+        rows: int,
+        content: str,
+    ) -> Taken:
+        """As `append`, of a message that is the first of its name: see `ingest.log.Log.append_once`."""
+        with _told():
+            log = await self.log()
+            taken = await log.append_once(
+                data,
+                kind=kind,
+                lane=lane,
+                unit=unit,
+                source=source,
+                msg_id=msg_id,
+                rows=rows,
+                content=content,
+            )
+        self.rows_taken += rows if taken.new else 0
+        return taken
 
     async def log(self) -> Log:
         """The connection to the log, opened at first use. Raises LogUnavailable."""
@@ -185,6 +236,7 @@ class Gate:
 
     async def close(self) -> None:
         """Close the log and the pool."""
+        await self.waiting.close()
         if self._log is not None:
             await self._log.close()
         for pool in (self._pool, self._auth, self._monitor):
@@ -203,6 +255,19 @@ class Gate:
         except LogUnavailable as away:
             found["log"] = str(away)
         return found
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turns what the log raises into the Problem that the sender is told."""
+    try:
+        yield
+    except UnitShareSpent as spent:
+        raise Problem("unit_log_full", retry_after_s=10) from spent
+    except LogFull as full:
+        raise Problem("log_full", retry_after_s=10) from full
+    except LogUnavailable as away:
+        raise Problem("unavailable", retry_after_s=2) from away
 
 
 def _on(

@@ -10,11 +10,22 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 from ingest.api.problems import Problem
 
 _KEPT = 10_000
 _HALF_LIFE_S = 10.0
+
+
+class UnitLimits(NamedTuple):
+    """What one unit may send for ever, in rows and in requests a second; a minute of it at once."""
+
+    rows_per_s: float = 500_000.0
+    requests_per_s: float = 500.0
+
+
+UNIT_LIMITS = UnitLimits()
 
 
 class Meter:

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from ingest.api.doors import routes_of
-from ingest.api.problems import codes_of, example
+from ingest.api.problems import INFLUX, codes_of, example
 
 DESCRIPTION = """\
 牵头单位与企业经此接口报送和读取数据;说明与示例见 docs/interface.md 与接入指南。
@@ -49,6 +49,18 @@ _TEXT = {
     "required": ["zh", "en"],
     "properties": {"zh": {"type": "string"}, "en": {"type": "string"}},
 }
+_INFLUX_PROBLEM = {
+    **_PROBLEM,
+    "title": "InfluxProblem",
+    "description": "RFC 9457, with `code` and `message` as clients of InfluxDB 2 read them; ours are `reason` and `text`",
+    "required": ["type", "title", "status", "detail", "code", "message", "reason", "text", "hint"],
+    "properties": {
+        **_PROBLEM["properties"],  # type: ignore[dict-item]
+        "message": {"type": "string"},
+        "reason": {"type": "string"},
+        "text": {"$ref": "#/components/schemas/Text"},
+    },
+}
 _ERROR = {
     "type": "object",
     "title": "Error",
@@ -56,6 +68,7 @@ _ERROR = {
     "required": ["index", "place", "reason", "message", "hint"],
     "properties": {
         "index": {"type": ["integer", "null"]},
+        "line": {"type": "integer", "description": "of line protocol and NDJSON, from 1"},
         "place": {"type": "string"},
         "reason": {"type": "string"},
         "message": {"$ref": "#/components/schemas/Text"},
@@ -92,19 +105,24 @@ def _document(app: FastAPI) -> dict[str, Any]:
     components["securitySchemes"] = _SECURITY
     components["responses"] = {f"Problem{status}": _answer(status, codes[status]) for status in codes}
     schemas = components.setdefault("schemas", {})
-    schemas |= {"Problem": _PROBLEM, "Text": _TEXT, "Error": _ERROR}
+    components["responses"] |= {
+        f"InfluxProblem{status}": _answer(status, codes[status], "InfluxProblem", f"{INFLUX}write")
+        for status in codes
+    }
+    schemas |= {"Problem": _PROBLEM, "InfluxProblem": _INFLUX_PROBLEM, "Text": _TEXT, "Error": _ERROR}
     for route in routes_of(app):
         if route.shown:
             for method in route.methods:
                 operation = found["paths"][route.path].get(method.lower())
                 if operation is not None:
-                    _complete(operation, route.permission, method)
+                    shape = "InfluxProblem" if route.path.startswith(INFLUX) else "Problem"
+                    _complete(operation, route.permission, method, shape)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return found
 
 
-def _complete(operation: dict[str, Any], permission: str | None, method: str) -> None:
+def _complete(operation: dict[str, Any], permission: str | None, method: str, shape: str) -> None:
     statuses = set(_ALWAYS)
     if permission != "open":
         statuses |= set(_WITH_CREDENTIALS)
@@ -116,13 +134,15 @@ def _complete(operation: dict[str, Any], permission: str | None, method: str) ->
     responses: dict[str, Any] = operation.setdefault("responses", {})
     responses.pop("422", None)  # FastAPI's own, which is none of ours
     for status in sorted(statuses):
-        responses.setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
+        responses.setdefault(str(status), {"$ref": f"#/components/responses/{shape}{status}"})
 
 
-def _answer(status: int, codes: Iterable[str]) -> dict[str, Any]:
+def _answer(
+    status: int, codes: Iterable[str], shape: str = "Problem", path: str = "/api/v1/…"
+) -> dict[str, Any]:
     content = {
-        "schema": {"$ref": "#/components/schemas/Problem"},
-        "examples": {code: {"value": example(code)} for code in codes},
+        "schema": {"$ref": f"#/components/schemas/{shape}"},
+        "examples": {code: {"value": example(code, path)} for code in codes},
     }
     headers = (
         {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}

@@ -15,6 +15,8 @@ from ingest.batch import Refusal
 from store.reasons import REASONS, Reason
 
 ERRORS_SHOWN = 100
+INFLUX = "/api/v2/"
+"""Below it are clients of InfluxDB 2, who read a problem in their own way."""
 
 _HTTP: Mapping[str, tuple[int, str, Reason]] = {
     "no_key": (401, "No API key", Reason(
@@ -45,6 +47,16 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
     "method_not_allowed": (405, "Method not allowed", Reason(
         "{path} 不支持 {method}", "{path} does not take {method}",
         "接口清单见 /api/openapi.json", "The interface is listed at /api/openapi.json")),
+    "idempotency_key_reused": (422, "Idempotency-Key reused", Reason(
+        "该幂等键已用于另一请求体", "this idempotency key came with another body before",
+        "重试请原样重发;新的内容请用新的键", "Repeat a request as it was; use a new key for something new")),
+    "partly_refused": (422, "Partly refused", Reason(
+        "{received} 条读数中 {refused} 条被拒收并存入隔离区,其余 {accepted} 条已接收",
+        "{refused} of {received} readings were refused and are kept in quarantine, the other {accepted} were taken",
+        "请按 errors 改正;不要整批重发", "Mend what errors shows; do not send the whole again")),
+    "rate_limited": (429, "Too much in too little time", Reason(
+        "贵单位发送过快,本次没有接收", "your unit sends too much in too little time; nothing of this was taken",
+        "请在 {retry_after} 秒后原样重发,并合并小请求", "Send the same again after {retry_after} s, and put small requests together")),
     "body_incomplete": (408, "Body did not arrive", Reason(
         "请求体没有在限定时间内传完,本次没有接收", "the body did not arrive in time; nothing of this was taken",
         "请检查网络后原样重发,或分批发送", "Check the network and send the same again, or send it in parts")),
@@ -106,6 +118,7 @@ class Problem(Exception):
         errors: Sequence[dict[str, Any]] = (),
         extra: Mapping[str, Any] | None = None,
         retry_after_s: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(code)
         self.code = code
@@ -115,6 +128,7 @@ class Problem(Exception):
         self.errors = list(errors)
         self.extra = dict(extra or {})
         self.retry_after_s = retry_after_s
+        self.headers = dict(headers or {})
 
 
 def error_of(refusal: Refusal) -> dict[str, Any]:
@@ -151,7 +165,7 @@ def document(problem: Problem, path: str) -> tuple[int, dict[str, Any]]:
         status, title = _STATUS[problem.code], problem.code.replace("_", " ").capitalize()
         reason = REASONS[problem.code]
         message, hint = reason.message(problem.parameters), reason.hint(problem.parameters)
-    return status, {
+    body = {
         "type": f"urn:qunce:problem:{problem.code}",
         "title": title,
         "status": status,
@@ -164,6 +178,7 @@ def document(problem: Problem, path: str) -> tuple[int, dict[str, Any]]:
         "errors": problem.errors,
         **problem.extra,
     }
+    return _as_influx(body, problem, status) if path.startswith(INFLUX) else (status, body)
 
 
 def codes_of() -> dict[int, list[str]]:
@@ -174,7 +189,7 @@ def codes_of() -> dict[int, list[str]]:
     return {status: sorted(codes) for status, codes in found.items()}
 
 
-def example(code: str) -> dict[str, Any]:
+def example(code: str, path: str = "/api/v1/…") -> dict[str, Any]:
     """An answer with this code, with the names of its parameters in their places."""
     errors = (
         [error("records[2].tag", "unknown_tag", {"tag": "CNC-0012.stat"})] if code == "all_refused" else []
@@ -183,12 +198,14 @@ def example(code: str) -> dict[str, Any]:
     texts = () if reason is None else (reason.zh, reason.en, reason.hint_zh, reason.hint_en)
     names = {name for text in texts for _, name, _, _ in Formatter().parse(text) if name}
     problem = Problem(code, {name: f"<{name}>" for name in sorted(names)}, errors=errors)
-    return document(problem, "/api/v1/…")[1]
+    return document(problem, path)[1]
 
 
 def _answer(request: Request, problem: Problem) -> JSONResponse:
     status, body = document(problem, request.url.path)
-    headers = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
+    headers = dict(problem.headers)
+    if problem.retry_after_s is not None:
+        headers["Retry-After"] = str(problem.retry_after_s)
     if status == 405:
         headers["Allow"] = problem.parameters.get("allow", "")
     if status == 408:
@@ -196,6 +213,32 @@ def _answer(request: Request, problem: Problem) -> JSONResponse:
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+_INFLUX_CODES: Mapping[int, str] = {
+    400: "invalid", 401: "unauthorized", 403: "forbidden", 404: "not found", 405: "method not allowed",
+    413: "request too large", 415: "unsupported media type", 422: "unprocessable entity",
+    429: "too many requests", 503: "unavailable",
+}  # fmt: skip
+
+
+def _as_influx(body: dict[str, Any], problem: Problem, status: int) -> tuple[int, dict[str, Any]]:
+    """A problem with the members that clients of InfluxDB 2 read, and the status they do the right thing at.
+
+    `code` is one of theirs and `message` one text; ours are `reason` and `text`.
+    """
+    if status == 408:  # such clients throw away what they sent after every 4xx they do not know
+        status = body["status"] = 503
+        problem.retry_after_s = problem.retry_after_s or 1
+    message = body["message"]
+    first = f"; {problem.errors[0]['place']}: {problem.errors[0]['message']['en']}" if problem.errors else ""
+    return status, {
+        **body,
+        "reason": problem.code,
+        "text": message,
+        "code": _INFLUX_CODES.get(status, "internal error"),
+        "message": f"{message['en']}{first} | {message['zh']}",
+    }
 
 
 def install(app: FastAPI) -> None:

@@ -182,7 +182,7 @@ class HttpSender(Sender):
             answer = self._client.post(self._url, content=body, headers=headers)
         except httpx.HTTPError:
             return self.rng.uniform(0.1, 0.5)
-        if answer.status_code == 200:
+        if answer.status_code in (200, 202):  # judged, or durable
             if answer.json()["accepted"] != rows:
                 self.record.surprised(f"{self.unit}: {answer.text[:300]}")
             self.record.acknowledged(number, "http")

@@ -177,7 +177,9 @@ def test_whoever_sends_rubbish_is_answered_slower_and_slower_and_nobody_else(
     go(test())
 
 
-def test_a_repeat_takes_what_can_be_taken_now_and_nothing_twice(registered: tuple[str, str]) -> None:
+def test_a_repeat_is_told_the_same_and_what_can_be_taken_now_goes_with_a_new_key(
+    registered: tuple[str, str],
+) -> None:
     async def test() -> None:
         dsn, url = registered
         async with platform(dsn, url) as client:
@@ -193,8 +195,12 @@ def test_a_repeat_takes_what_can_be_taken_now_and_nothing_twice(registered: tupl
                 await client.post("/api/v1/measurements", content=content, headers=headers)
             ).json() == first
             await client.post("/api/v1/datasets/tag", json={"records": [NEW_TAG]})
-            again = (await client.post("/api/v1/measurements", content=content, headers=headers)).json()
-            assert (again["accepted"], again["quarantined"]) == (2, 0)
+            assert (
+                await client.post("/api/v1/measurements", content=content, headers=headers)
+            ).json() == first
+            anew = {**headers, "Idempotency-Key": "k2"}
+            again = (await client.post("/api/v1/measurements", content=content, headers=anew)).json()
+            assert (again["accepted"], again["duplicates"], again["quarantined"]) == (2, 1, 0)
             await settled(
                 dsn,
                 lambda c: c.execute("SELECT name, value FROM measurement JOIN tag USING (tag_id) ORDER BY name")

@@ -1,0 +1,212 @@
+"""A verdict on every record, keys that mean one body, and what other people's clients send."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from store.database import connect
+from tests.integration.test_api import MASTER, go, now, platform, register_master, registered, settled
+
+__all__ = ["registered"]
+pytestmark = pytest.mark.concurrent
+URL = "/api/v1/measurements"
+
+
+def row(at: str, value: object, tag: str = "M1.produced") -> dict[str, Any]:
+    return {"tag": tag, "ts": at, "value": value}
+
+
+async def push(client: httpx.AsyncClient, *rows: object, **headers: str) -> httpx.Response:
+    named = {name.replace("_", "-"): text for name, text in headers.items()}
+    return await client.post(URL, json={"records": rows}, headers=named)
+
+
+def verdicts(answer: httpx.Response) -> list[str]:
+    body = answer.json()
+    assert [one["index"] for one in body["records"]] == list(range(body["received"]))
+    return [one["verdict"] for one in body["records"]]
+
+
+def test_each_record_is_told_what_became_of_it(registered: tuple[str, str]) -> None:
+    async def test() -> None:
+        dsn, url = registered
+        async with platform(dsn, url) as client:
+            await register_master(client)
+            one, two, three = now(-3), now(-2), now(-1)
+            first = await push(client, row(one, 1), row(two, 2), row(two, "x"), row(two, 3, "M1.none"))
+            assert (first.status_code, first.json()["state"]) == (200, "applied")
+            assert verdicts(first) == ["accepted", "accepted", "quarantined", "quarantined"]
+            assert [r.get("reason") for r in first.json()["records"]][2:] == ["wrong_type", "unknown_tag"]
+            second = await push(client, row(three, 3), row(one, 1), row(two, 9), row(three, 3), {"tag": 1})
+            assert verdicts(second) == ["accepted", "duplicate", "correction", "duplicate", "quarantined"]
+            body = second.json()
+            counts = ("received", "accepted", "duplicates", "corrections", "quarantined")
+            assert [body[name] for name in counts] == [5, 4, 2, 1, 1]
+            # The same at its address, and for its owner only.
+            address = f"/api/v1/submissions/{body['batch']}"
+            assert (await client.get(address)).json() == body
+            assert (await client.get(address, headers={"Authorization": "Bearer qk_two"})).status_code == 404
+            # What the writer alone knows comes out, too, with the record's own number.
+            with connect(dsn, application="test") as conn:
+                conn.execute(
+                    "INSERT INTO closed_period SELECT unit_id, now() - interval '1 hour', now(), 'test' FROM lead_unit"
+                )
+            await asyncio.sleep(2.1)
+            closed = await push(client, {"tag": 1}, row(now(), 10), row(now(-7200), 4))
+            assert verdicts(closed) == ["quarantined", "accepted", "quarantined"]
+            assert [(e["place"], e["reason"]) for e in closed.json()["errors"]][-1] == (
+                "records[2].ts", "period_closed",
+            )  # fmt: skip
+            # Nobody has to wait, and bulk is answered with counts; nothing is kept for it.
+            quick = await push(client, row(now(), 11), Prefer="respond-async")
+            assert (quick.status_code, quick.json()["state"]) == (202, "durable")
+            assert quick.headers["preference-applied"] == "respond-async"
+            await settled(dsn, lambda c: c.execute("SELECT count(*) FROM submission WHERE dataset = 'measurements'").fetchone() == (4,))  # fmt: skip
+            told = (await client.get(quick.headers["location"])).json()
+            assert [one["verdict"] for one in told["records"]] == ["accepted"]
+            columns = {"tag": [0], "ts": [time.time_ns() // 1000], "value": [12]}
+            bulk = await client.post(URL, json={"tags": ["M1.produced"], "columns": columns})
+            assert (bulk.status_code, bulk.json()["state"], "records" in bulk.json()) == (
+                200,
+                "durable",
+                False,
+            )
+
+    go(test())
+
+
+def test_a_key_means_one_body_whatever_happens_to_it(registered: tuple[str, str]) -> None:
+    async def test() -> None:
+        dsn, url = registered
+        async with platform(dsn, url) as client:
+            await register_master(client)
+            at = now()
+            first = await push(client, row(at, 1), row(at, 2, "M1.new"), Idempotency_Key="k")
+            again = await push(client, row(at, 1), row(at, 2, "M1.new"), Idempotency_Key="k")
+            assert (again.status_code, again.json()) == (200, first.json())
+            assert (first.headers.get("idempotent-replayed"), again.headers["idempotent-replayed"]) == (
+                None, "true",
+            )  # fmt: skip
+            other = await push(client, row(at, 3), Idempotency_Key="k")
+            assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+            theirs = await client.post(URL, json={"records": [row(at, 3)]}, headers={
+                "Authorization": "Bearer qk_two", "Idempotency-Key": "k"})  # fmt: skip
+            assert theirs.json()["code"] == "all_refused"  # a key is the unit's own
+            # What cannot be read takes no key.
+            bad = await client.post(URL, content=b'{"records": [', headers={"Idempotency-Key": "m"})
+            assert bad.status_code == 400
+            assert (await push(client, row(at, 1), Idempotency_Key="m")).status_code == 200
+            # msg_id does the same within the body, for each source by itself.
+            said = {"records": [row(at, 1)], "msg_id": "m-1", "source_id": "gw"}
+            replies = [
+                await client.post(URL, json={**said, **more})
+                for more in ({}, {}, {"records": [row(at, 5)]}, {"source_id": "gw2"})
+            ]
+            assert [r.status_code for r in replies] == [200, 200, 422, 200]
+            assert [r.headers.get("idempotent-replayed") for r in replies] == [None, "true", None, None]
+            # Bulk with a key: one row of counts.
+            columns = {
+                "tags": ["M1.produced"],
+                "columns": {"tag": [0], "ts": [1780000000000000], "value": [0]},
+            }
+            key = {"Idempotency-Key": "bulk"}
+            bulk = await client.post(URL, json=columns, headers=key)
+            await settled(dsn, lambda c: c.execute("SELECT count(*) FROM submission WHERE batch = %s", (bulk.json()["batch"],)).fetchone() == (1,))  # fmt: skip
+            repeat = await client.post(URL, json=columns, headers=key)
+            assert repeat.headers["idempotent-replayed"] == "true"
+            assert (repeat.json()["accepted"], repeat.json()["state"]) == (1, "applied")
+            # Dataset records: the same rule.
+            dataset, record = MASTER[0]
+            report = f"/api/v1/datasets/{dataset}"
+            three = [
+                await client.post(report, json={"records": [{**record, **more}]}, headers=key)
+                for more in ({}, {}, {"name": "another"})
+            ]
+            assert [r.status_code for r in three] == [200, 200, 422]
+            assert three[0].json() == three[1].json()
+            assert [r.headers.get("idempotent-replayed") for r in three] == [None, "true", None]
+            [source] = (await client.get("/api/v1/sources")).json()["sources"]
+            assert source["duplicates"] == 3  # m, m-1 of gw, m-1 of gw2: never a repeat
+
+    go(test())
+
+
+def test_without_a_writer_what_is_durable_is_said_to_be_and_a_key_still_holds(
+    registered: tuple[str, str],
+) -> None:
+    async def test() -> None:
+        dsn, url = registered
+        async with platform(dsn, url) as client:
+            await register_master(client)
+        async with platform(dsn, url, with_writer=False) as client:
+            at = now()
+            first, second = [
+                await push(client, row(at, 1), Idempotency_Key="k", Prefer=p)
+                for p in ("respond-async", "respond-async")
+            ]
+            assert (first.status_code, first.json()) == (202, second.json())
+            assert second.headers["idempotent-replayed"] == "true"
+            other = await push(client, row(at, 2), Idempotency_Key="k")
+            assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+    go(test())
+
+
+LINE = "opcua,equipment=M1,host=gw01 produced={value}i {ns}"
+
+
+def test_line_protocol_lands_and_its_clients_do_the_right_thing(registered: tuple[str, str]) -> None:
+    async def test() -> None:
+        dsn, url = registered
+        async with platform(dsn, url) as client:
+            await register_master(client)
+            ns = 1780000000000000000
+            write = "/api/v2/write?org=o&bucket=b"
+            token = {"Authorization": "Token qk_one", "Content-Type": "text/plain; charset=utf-8"}
+            lines = [LINE.format(value=i, ns=ns + i * 10**9) for i in range(3)]
+            body = "\n".join(lines)
+            good = await client.post(write, content=body, headers=token)
+            assert (good.status_code, good.content) == (204, b"")
+            partly = await client.post(write, content=f"{lines[0]}\nnonsense\n{lines[1]},x=1", headers=token)
+            problem = partly.json()
+            assert (partly.status_code, problem["code"], problem["reason"]) == (
+                422, "unprocessable entity", "partly_refused",
+            )  # fmt: skip
+            assert (problem["accepted"], problem["quarantined"]) == (1, 2)
+            assert isinstance(problem["message"], str)
+            assert [e["line"] for e in problem["errors"]] == [2, 3]
+            told = await client.post(
+                write, content=body, headers={**token, "Prefer": "return=representation"}
+            )
+            assert (told.status_code, verdicts(told)) == (200, ["duplicate"] * 3)
+            for headers, query, status, code in (
+                ({"Authorization": "Token no"}, "", 401, "unauthorized"),
+                ({}, "&precision=h", 400, "invalid"),
+                ({"Content-Encoding": "br"}, "", 415, "unsupported media type"),
+            ):
+                answer = await client.post(write + query, content=body, headers={**token, **headers})
+                assert (answer.status_code, answer.json()["code"]) == (status, code)
+            metrics = {"metrics": [{"name": "opcua", "tags": {"equipment": "M1"}, "fields": {"produced": 7},
+                                    "timestamp": ns // 10**9 + 60}]}  # fmt: skip
+            assert verdicts(await client.post(URL, json=metrics)) == ["accepted"]
+            ndjson = "\n".join(json.dumps(row(now(), 8)) for _ in range(2)) + "\n{"
+            lined = await client.post(URL, content=ndjson, headers={"Content-Type": "application/x-ndjson"})
+            assert verdicts(lined)[2] == "quarantined"
+            assert lined.json()["errors"][0]["line"] == 3
+            assert (await client.get("/ping")).status_code == 204
+            assert (await client.head("/ping")).headers["x-influxdb-version"]
+            assert (await client.get("/health")).json()["status"] == "pass"
+            await settled(dsn, lambda c: c.execute("SELECT count(*) FROM measurement").fetchone()[0] >= 5)
+            held = (await client.get("/api/v1/quarantine?reason=malformed_line")).json()["quarantine"]
+            assert [(e["place"], e["original_text"]) for e in held] == [
+                ("line 3 records[2]", f"{lines[1]},x=1"),
+                ("line 2 records[1]", "nonsense"),
+            ]
+
+    go(test())
