@@ -1,0 +1,90 @@
+"""What fields of datasets are made of: types with their bounds, and what a field tells of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic.config import JsonDict
+
+_EARLIEST, _END = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+_ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
+_DECIMALS = {"yuan": 2, "10,000 yuan": 6}
+
+
+def about(zh: str, en: str, example: Any, labels: Mapping[str, str] | None = None) -> Any:
+    """What a field tells of itself: its Chinese label, what it is in English with its unit, an example.
+
+    `labels`: Chinese names of the values to choose from; they are in the JSON Schema as `labels`. The examples
+    of all fields of a dataset together are a record that is accepted.
+    """
+    extra: JsonDict | None = None if labels is None else {"labels": dict(labels)}
+    return Field(title=zh, description=en, examples=[example], json_schema_extra=extra)
+
+
+def uscc_is_valid(code: str) -> bool:
+    """统一社会信用代码 with a correct check character (GB 32100-2015)."""
+    if len(code) != 18 or any(c not in _ALPHABET for c in code):
+        return False
+    total = sum(_ALPHABET.index(c) * pow(3, i, 31) for i, c in enumerate(code[:17]))
+    return _ALPHABET[-total % 31] == code[17]
+
+
+def _uscc(code: str) -> str:
+    if not uscc_is_valid(code):
+        raise ValueError("not a 统一社会信用代码: the check character does not match (GB 32100-2015)")
+    return code
+
+
+def _utc(moment: datetime) -> datetime:
+    if not (_EARLIEST <= moment < _END):
+        raise ValueError("must lie in the years 2000 to 2099 (UTC)")
+    # The same instant in another zone is the same report, not a correction.
+    return moment.astimezone(UTC)
+
+
+def _day(day: date) -> date:
+    if not (1900 <= day.year < 2100):
+        raise ValueError("must lie in the years 1900 to 2099")
+    return day
+
+
+def _exact(unit: str) -> AfterValidator:
+    decimals = _DECIMALS[unit]
+
+    def check(amount: float) -> float:
+        if round(amount, decimals) != amount:
+            raise ValueError(f"at most {decimals} decimals ({unit}): a hundredth of a yuan is the least")
+        return amount
+
+    return AfterValidator(check)
+
+
+def _each_once(values: list[str]) -> list[str]:
+    if len(set(values)) < len(values):
+        raise ValueError("names a value twice")
+    return sorted(values)  # the order in which they were ticked says nothing
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+Day = Annotated[date, AfterValidator(_day)]
+Uscc = Annotated[str, AfterValidator(_uscc)]
+Region = Annotated[str, Field(pattern=r"^[0-9]{6}([0-9]{3})?$")]
+Code = Annotated[str, Field(pattern=r"^[^./+#\s]{1,64}$")]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Number = Annotated[str, Field(pattern=r"^\S{1,100}$")]
+"""Of a document: a contract, a voucher, a certificate."""
+IndicatorCode = Annotated[str, Field(pattern=r"^[a-z]+\.[a-z0-9_]+$")]
+Period = Annotated[str, Field(pattern=r"^20[0-9]{2}(-Q[1-4]|-(0[1-9]|1[0-2]))?$")]
+"""A year, a quarter or a month of +08:00: 2026, 2026-Q1, 2026-03."""
+Count = Annotated[int, Field(ge=0, le=10**15)]
+Amount = Annotated[float, Field(ge=0, le=1e15)]
+Hours = Annotated[float, Field(ge=0, le=24)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Wan = Annotated[float, Field(ge=0, le=1e10), _exact("10,000 yuan")]
+SignedWan = Annotated[float, Field(ge=-1e10, le=1e10), _exact("10,000 yuan")]
+Yuan = Annotated[float, Field(gt=0, le=1e13), _exact("yuan")]
+EachOnce = AfterValidator(_each_once)
+"""For lists of values to choose from."""

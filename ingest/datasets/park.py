@@ -1,0 +1,134 @@
+"""Industrial-internet parks: space, residents, idle assets, shared capacity, maturity."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ingest.datasets.fields import Amount, Code, Day, Hours, Name, Uscc, about
+from ingest.datasets.record import Record, ordered
+
+RESIDENCES = {"lease": "实体租赁或自有", "virtual": "虚拟园区协议"}
+ASSETS = {"land": "土地(亩)", "factory": "厂房(平方米)", "capacity": "产能(小时)", "equipment": "设备(台)"}
+MATURITY = {"1": "规划级", "2": "规范级", "3": "优化级", "4": "引领级"}
+
+
+class ParkSpace(Record):
+    """Factory floor area of a park on a day."""
+
+    zh = "园区空间"
+    key = ("park_code", "as_of")
+    dated = ("as_of",)
+    reasoned = True
+    park_code: Annotated[Code, about("园区代码", "Park", "PARK-01")]
+    as_of: Annotated[Day, about("统计日期", "Day (+08:00)", "2026-10-31")]
+    total_m2: Annotated[
+        Annotated[Amount, Field(gt=0)], about("厂房总面积(平方米)", "Factory floor area, m²", 120_000.0)
+    ]
+    leased_m2: Annotated[Amount, about("已出租面积(平方米)", "Of it leased, m²", 98_500.0)]
+    in_production_m2: Annotated[Amount, about("已投产面积(平方米)", "Of it in production, m²", 91_200.0)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        ordered(self.leased_m2, self.total_m2, "leased_m2 is more than total_m2")
+        ordered(self.in_production_m2, self.leased_m2, "in_production_m2 is more than leased_m2")
+        return self
+
+
+class ParkResidence(Record):
+    """Residence of an enterprise in a park, physical or by agreement with a virtual park."""
+
+    zh = "入园企业"
+    key = ("park_code", "enterprise_uscc", "valid_from")
+    park_code: Annotated[Code, about("园区代码", "Park", "PARK-01")]
+    enterprise_uscc: Annotated[
+        Uscc, about("企业统一社会信用代码", "Enterprise that resides", "91440300MA5EXAMP0C")
+    ]
+    valid_from: Annotated[Day, about("开始日期", "First day (+08:00)", "2026-03-01")]
+    valid_to: Annotated[
+        Day | None, about("终止日期", "Day from which it holds no more (+08:00)", "2029-03-01")
+    ] = None
+    kind: Annotated[
+        Literal["lease", "virtual"],
+        about("入园方式", "lease (or ownership), or virtual-park agreement", "lease", RESIDENCES),
+    ]
+    floor_area_m2: Annotated[Amount | None, about("使用面积(平方米)", "Floor area it uses, m²", 2600.0)] = (
+        None
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        ordered(self.valid_from, self.valid_to, "valid_to must be after valid_from", strictly=True)
+        return self
+
+
+class IdleAsset(Record):
+    """Idle land, factory, capacity or equipment on a park's list, and when it was brought back to use."""
+
+    zh = "闲置要素"
+    key = ("park_code", "code")
+    park_code: Annotated[Code, about("园区代码", "Park", "PARK-01")]
+    code: Annotated[Code, about("要素编号", "Your own number, unique within the park", "IDLE-017")]
+    kind: Annotated[
+        Literal["land", "factory", "capacity", "equipment"],
+        about(
+            "要素类型", "land, factory, capacity or equipment; says the unit of quantity", "factory", ASSETS
+        ),
+    ]
+    quantity: Annotated[
+        Annotated[Amount, Field(gt=0)],
+        about("数量", "Quantity: land mu, factory m², capacity hours, equipment pieces", 3200.0),
+    ]
+    listed_on: Annotated[Day, about("列入日期", "Day it was put on the list (+08:00)", "2026-02-10")]
+    reused_quantity: Annotated[
+        Amount | None, about("已盘活数量", "Of it brought back to use, in the same unit", 1800.0)
+    ] = None
+    reused_on: Annotated[
+        Day | None, about("盘活日期", "Day it was brought back to use (+08:00)", "2026-08-01")
+    ] = None
+    reuse: Annotated[Name | None, about("盘活方式", "How it is used now", "共享打样车间")] = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.reused_on is None) != (self.reused_quantity is None):
+            raise ValueError("reused_on and reused_quantity belong together")
+        ordered(self.listed_on, self.reused_on, "reused_on must not be before listed_on")
+        ordered(self.reused_quantity, self.quantity, "reused_quantity is more than quantity")
+        return self
+
+
+class SharedCapacity(Record):
+    """Hours of an equipment offered to others on a day, and used by them."""
+
+    zh = "共享产能"
+    key = ("equipment_code", "day")
+    dated = ("day",)
+    reasoned = True
+    equipment_code: Annotated[Code, about("设备编号", "Equipment on the sharing list", "CNC-0012")]
+    day: Annotated[Day, about("日期", "Day (+08:00)", "2026-11-23")]
+    offered_h: Annotated[Hours, about("共享时长(小时)", "Offered to others, hours", 8.0)]
+    used_h: Annotated[Hours, about("被使用时长(小时)", "Used by others than the owner, hours", 5.5)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        ordered(self.used_h, self.offered_h, "used_h is more than offered_h")
+        return self
+
+
+class ParkMaturity(Record):
+    """Maturity of a park as a third party assessed it (工业互联网园区评价模型 2.0)."""
+
+    zh = "园区成熟度"
+    key = ("park_code", "assessed_on")
+    reasoned = True
+    park_code: Annotated[Code, about("园区代码", "Park", "PARK-01")]
+    assessed_on: Annotated[Day, about("评价日期", "Day of the assessment (+08:00)", "2026-10-20")]
+    level: Annotated[
+        Literal["1", "2", "3", "4"],
+        about("成熟度等级", "Level: 1 规划, 2 规范, 3 优化, 4 引领", "2", MATURITY),
+    ]
+    assessor: Annotated[Name, about("评价机构", "Third party that assessed it", "示例评价中心")]
+    certificate_no: Annotated[Name | None, about("证书编号", "Number of the certificate", "AII-2026-118")] = (
+        None
+    )

@@ -1,0 +1,169 @@
+"""What the unit's industry platform offers and how much it is used."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ingest.datasets.fields import Amount, Code, Count, Day, Moment, Name, Number, Uscc, Wan, about
+from ingest.datasets.record import Record, ordered
+
+APP_KINDS = {"app": "工业APP", "mechanism_model": "机理模型", "microservice": "微服务组件"}
+SPANS = {"hour": "小时", "day": "日"}
+
+
+class App(Record):
+    """Published industrial app, mechanism model or microservice of the platform."""
+
+    zh = "工业APP与机理模型"
+    key = ("code",)
+    code: Annotated[Code, about("代码", "Your own code; versions are not counted", "APP-APS")]
+    name: Annotated[Name, about("名称", "Name", "智能排产")]
+    kind: Annotated[
+        Literal["app", "mechanism_model", "microservice"],
+        about("类型", "app, mechanism_model or microservice", "app", APP_KINDS),
+    ]
+    subject: Annotated[Name, about("业务领域", "What it is for", "计划排程")]
+    industry: Annotated[Name | None, about("适用行业", "Industry it is for (GB/T 4754)", "C39 计算机、通信和其他电子设备制造业")] = None  # fmt: skip
+    owner: Annotated[Name, about("开发方", "Who developed it", "示例工业互联网有限公司")]
+    published_on: Annotated[Day, about("发布日期", "Day of publication (+08:00)", "2026-03-15")]
+    retired_on: Annotated[
+        Day | None, about("下架日期", "Day from which it is not offered any more (+08:00)", "2028-03-15")
+    ] = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        ordered(self.published_on, self.retired_on, "retired_on must be after published_on", strictly=True)
+        return self
+
+
+class Subscription(Record):
+    """Subscription of an enterprise to an app or a service of the platform."""
+
+    zh = "平台订阅"
+    key = ("contract_no",)
+    reasoned = True
+    contract_no: Annotated[Number, about("合同编号", "Number of the contract", "HT-2026-0412")]
+    enterprise_uscc: Annotated[
+        Uscc, about("订阅企业统一社会信用代码", "Enterprise that subscribes", "91440300MA5EXAMP0C")
+    ]
+    app_code: Annotated[
+        Code | None, about("应用代码", "App or model; none for the platform as a whole", "APP-APS")
+    ] = None
+    start_on: Annotated[Day, about("开始日期", "First day (+08:00)", "2026-04-15")]
+    end_on: Annotated[Day, about("终止日期", "Day from which it holds no more (+08:00)", "2027-04-15")]
+    amount_wan: Annotated[Wan, about("合同金额(万元)", "Amount of the contract, 10,000 yuan; 0 = free", 3.6)]
+    paid_wan: Annotated[Wan, about("实付金额(万元)", "Paid so far, 10,000 yuan", 1.8)]
+    renewal: Annotated[bool, about("是否续订", "Whether it continues an earlier subscription", False)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        ordered(self.start_on, self.end_on, "end_on must be after start_on", strictly=True)
+        ordered(self.paid_wan, self.amount_wan, "paid_wan is more than amount_wan")
+        return self
+
+
+class AppUsage(Record):
+    """Use of an app or model by an enterprise on a day."""
+
+    zh = "应用使用统计"
+    key = ("app_code", "enterprise_uscc", "day")
+    dated = ("day",)
+    reasoned = True
+    app_code: Annotated[Code, about("应用代码", "App or model", "APP-APS")]
+    enterprise_uscc: Annotated[
+        Uscc, about("企业统一社会信用代码", "Enterprise that used it", "91440300MA5EXAMP0C")
+    ]
+    day: Annotated[Day, about("日期", "Day (+08:00)", "2026-11-23")]
+    sessions: Annotated[Count, about("会话数", "Sessions of people", 26)]
+    users: Annotated[Count, about("使用人数", "Different people", 9)]
+    calls: Annotated[Count, about("调用次数", "Calls by programs", 1440)]
+    used_h: Annotated[
+        Annotated[Amount, Field(le=1e6)] | None,
+        about("使用时长(小时)", "Time of use of all people, hours", 31.5),
+    ] = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        ordered(self.users, self.sessions, "users is more than sessions")
+        return self
+
+
+class ApiStatistic(Record):
+    """Business API calls of the platform in an hour or a day, without health checks and retries."""
+
+    zh = "API调用统计"
+    key = ("interface", "start", "span")
+    dated = ("start",)
+    reasoned = True
+    interface: Annotated[Name, about("接口名称", "Interface", "order-query")]
+    start: Annotated[
+        Moment,
+        about("时段开始", "Start of the hour or day (RFC 3339 with zone)", "2026-11-23T08:00:00+08:00"),
+    ]
+    span: Annotated[Literal["hour", "day"], about("时段", "hour or day", "hour", SPANS)]
+    calls: Annotated[Count, about("调用次数", "Calls", 5210)]
+    succeeded: Annotated[Count, about("成功次数", "Calls that succeeded", 5198)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        ordered(self.succeeded, self.calls, "succeeded is more than calls")
+        local_hour = (self.start.hour + 8) % 24  # validated to be UTC
+        if self.start.minute or self.start.second or self.start.microsecond:
+            raise ValueError("start must be a full hour")
+        if self.span == "day" and local_hour:
+            raise ValueError("the start of a day must be midnight of +08:00")
+        return self
+
+
+class IdentifierStatistic(Record):
+    """Identifiers (标识) of an enterprise registered and resolved on a day, by the secondary node."""
+
+    zh = "标识注册与解析统计"
+    key = ("enterprise_uscc", "prefix", "day")
+    dated = ("day",)
+    reasoned = True
+    enterprise_uscc: Annotated[
+        Uscc, about("企业统一社会信用代码", "Enterprise whose identifiers they are", "91440300MA5EXAMP0C")
+    ]
+    prefix: Annotated[
+        Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+){1,3}$")],
+        about("标识前缀", "Prefix of the enterprise at its secondary node", "88.188.1001"),
+    ]
+    day: Annotated[Day, about("日期", "Day (+08:00)", "2026-11-23")]
+    registered: Annotated[Count, about("当日注册量(个)", "Identifiers registered that day", 1200)]
+    registered_total: Annotated[
+        Count, about("累计注册量(个)", "Registered until the end of that day", 86_400)
+    ]
+    resolutions: Annotated[Count, about("当日解析量(次)", "Successful resolutions that day", 3050)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        ordered(self.registered, self.registered_total, "registered is more than registered_total")
+        return self
+
+
+class SatisfactionSurvey(Record):
+    """Survey of enterprises about the platform; the answers are the enterprises', not the unit's."""
+
+    zh = "用户满意度调查"
+    key = ("code",)
+    dated = ("closed_on",)
+    reasoned = True
+    code: Annotated[Code, about("调查代码", "Your own code of the survey", "SAT-2026Q3")]
+    subject: Annotated[Name, about("调查对象", "What it is about", "行业平台整体")]
+    conducted_by: Annotated[Name, about("实施机构", "Who conducted it", "第三方调查机构")]
+    opened_on: Annotated[Day, about("开始日期", "First day (+08:00)", "2026-09-01")]
+    closed_on: Annotated[Day, about("截止日期", "Last day (+08:00)", "2026-09-20")]
+    invited: Annotated[Count, about("发放问卷(份)", "Enterprises asked", 180)]
+    respondents: Annotated[Count, about("有效问卷(份)", "Enterprises that answered", 124)]
+    score: Annotated[
+        Annotated[float, Field(ge=0, le=100)], about("平均得分(0–100)", "Mean score, 0 to 100 points", 87.5)
+    ]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        ordered(self.opened_on, self.closed_on, "closed_on must not be before opened_on")
+        ordered(self.respondents, self.invited, "respondents is more than invited")
+        return self
