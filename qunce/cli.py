@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.commands import app as bench
-from qunce import periods, quarantine
+from qunce import keys, periods, quarantine
 from qunce.failures import explain
 from qunce.options import ConfigOption, DataDirOption, JsonOption, settings_of
 from qunce.settings import SettingsError, default_data_dir
@@ -30,6 +30,7 @@ db = typer.Typer(help="数据库 | the database", no_args_is_help=True)
 app.add_typer(db, name="db")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(periods.app, name="periods")
+app.add_typer(keys.app, name="keys")
 app.add_typer(bench, name="bench")
 
 

@@ -134,6 +134,12 @@ def _long_secret(value: SecretStr) -> SecretStr:
 class Mqtt(_Section):
     """The broker to which units publish."""
 
+    public_url: Annotated[str, Field(pattern=r"^mqtts?://[^\s/@]+$")] | None = Field(
+        None,
+        description="对外公布的 MQTT 地址 | address of the broker as units are told it: `mqtts://host:port`;"
+        " they are told none when it is not set",
+    )
+
     url: MqttUrl | None = Field(
         None,
         description="MQTT 代理地址 | URL of the platform's broker, with a user who may subscribe to `qunce/#`;"
@@ -148,6 +154,12 @@ class Mqtt(_Section):
 
 class Api(_Section):
     """The open interface and the pages, one HTTP server."""
+
+    public_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")] | None = Field(
+        None,
+        description="对外公布的 HTTP 地址 | address of the interface as units are told it: `https://host`;"
+        " the one they asked at when it is not set",
+    )
 
     host: str = Field(
         "127.0.0.1", description="监听地址 | address to listen on; the demo accepts loopback only"

@@ -33,12 +33,16 @@ def build(settings: Settings, roles: Sequence[Role], logins: Logins, log_url: st
     if "api" in roles:
         from ingest.api import create_api
         from ingest.api.limits import UnitLimits
+        from ingest.api.service import Addresses
+        from qunce.codes import indicator_codes
 
         app = create_api(
             logins,
             log_url,
             metrics_token=settings.api.metrics_token,
             limits=UnitLimits(settings.api.unit_rows_per_s, settings.api.unit_requests_per_s),
+            addresses=Addresses(settings.api.public_url, settings.mqtt.public_url),
+            code_tables=[indicator_codes()],
         )
     else:
         app = _pages_only()

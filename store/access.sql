@@ -33,7 +33,7 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO qunce_api, qunce_writer, qunce_
 DO $access$
 DECLARE
     -- Everybody's: they say nothing of a unit.
-    open_to_all   text[] := '{region, cluster, sub_sector, layout, schema_migration}';
+    open_to_all   text[] := '{region, cluster, sub_sector, code_version, layout, schema_migration}';
     -- Nobody's but the owner's: asked through functions alone.
     closed        text[] := '{session, request_nonce}';
     -- The platform's own bookkeeping.
@@ -190,7 +190,7 @@ GRANT EXECUTE ON FUNCTION uscc_is_valid(text), audit(text, text, text, integer),
 GRANT EXECUTE ON FUNCTION caller(), regions_below(text), visible_units(), visible_enterprises(),
     pooled_enterprises(), visible_equipment(), sees_province(), is_operator(), own_unit(), end_sessions(integer)
     TO qunce_api, qunce_dashboard;
-GRANT EXECUTE ON FUNCTION reopen_stopped(bigint, timestamptz, timestamptz) TO qunce_api;
+GRANT EXECUTE ON FUNCTION reopen_stopped(bigint, timestamptz, timestamptz), note_code_version(text, text) TO qunce_api;
 GRANT EXECUTE ON FUNCTION make_day_partition(date) TO qunce_writer;
 GRANT EXECUTE ON FUNCTION authenticate_key(bytea), signing_digest(integer), use_nonce(integer, text, integer),
     person_credentials(text), note_login(integer, boolean, integer, integer),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,14 +12,19 @@ from fastapi.responses import JSONResponse
 from pydantic import SecretStr
 
 from ingest.api import (
+    codes,
     datasets,
     files,
     influx,
+    keys,
     measurements,
     metrics,
     openapi,
+    quality,
     quarantine,
     reading,
+    service,
+    stoppages,
     submissions,
 )
 from ingest.api.doors import OPEN, methods_at, require_declared
@@ -27,7 +32,9 @@ from ingest.api.filing import Filing
 from ingest.api.gate import Gate
 from ingest.api.limits import UNIT_LIMITS, UnitLimits
 from ingest.api.problems import Problem, install
+from ingest.api.service import Addresses
 from ingest.api.unread import Unread
+from ingest.codes import Table
 from store.roles import Logins
 
 Report = Callable[[str, str, dict[str, Any]], None]
@@ -40,8 +47,12 @@ def create_api(
     pool_size: int = 4,
     metrics_token: SecretStr | None = None,
     limits: UnitLimits = UNIT_LIMITS,
+    addresses: Addresses | None = None,
+    code_tables: Sequence[Table] = (),
 ) -> FastAPI:
     """The FastAPI application of the open interface. `metrics_token`: see `ingest.api.metrics`.
+
+    `addresses`: where units reach the platform, as they are told; `code_tables`: published beside our own.
 
     Unknown paths below /api are answered here, before any catch-all that pages may bring.
     `app.state.gate` holds what the routes share. Raises RuntimeError when a route declares no permission.
@@ -77,6 +88,12 @@ def create_api(
     app.include_router(submissions.router(gate))
     app.include_router(reading.router(gate))
     app.include_router(quarantine.router(gate))
+    app.include_router(keys.router(gate))
+    app.include_router(stoppages.router(gate))
+    app.include_router(quality.router(gate))
+    tables = codes.Codes(gate, code_tables)
+    app.include_router(codes.router(gate, tables))
+    app.include_router(service.router(gate, tables, addresses or Addresses()))
     app.include_router(metrics.router(gate, metrics_token))
 
     @app.get("/healthz", include_in_schema=False, dependencies=[OPEN])

@@ -87,6 +87,41 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
     "bad_zstd": (400, "Broken zstd", REASONS["bad_zstd"]),
     "bad_parameter": (422, "Bad parameter", Reason(
         "参数 {field}:{detail}", "parameter {field}: {detail}", "请更正该参数", "Correct the parameter")),
+    "no_such_unit": (404, "No such unit", Reason(
+        "没有牵头单位 {unit}", "there is no lead unit {unit}", "请核对单位代码", "Check the unit's code")),
+    "scope_exceeds": (403, "Beyond your own permissions", Reason(
+        "密钥的权限不能超过签发者自己的:{scopes}", "a key may not carry what its issuer does not: {scopes}",
+        "请去掉这些权限,或用具备它们的凭证操作", "Leave these scopes out, or use credentials that carry them")),
+    "key_not_valid": (404, "No such valid key", Reason(
+        "没有有效的密钥 {key}", "there is no valid key {key}",
+        "有效密钥见 GET /api/v1/keys", "The valid keys are listed at GET /api/v1/keys")),
+    "last_key": (409, "Last key", Reason(
+        "密钥 {key} 是贵单位最后一个可管理密钥的密钥", "key {key} is the last of your unit's that can manage keys",
+        "请先签发或轮换出新密钥;确要吊销请加 ?force=true", "Issue or rotate first; to revoke it all the same add ?force=true")),
+    "too_many_keys": (409, "Too many keys", Reason(
+        "有效密钥已达 {most} 个", "there are {most} valid keys already",
+        "请先吊销不再使用的密钥", "Revoke keys that are no longer used first")),
+    "too_many_sources": (409, "Too many sources", Reason(
+        "发送心跳的来源已达 {most} 个", "{most} sources send heartbeats already",
+        "请复用来源名称;30 天没有心跳的来源会自动移除", "Use the same names again; sources silent for 30 days are removed")),
+    "stoppage_too_old": (422, "Too far back", Reason(
+        "停产时段的变动始于 {start},早于 {days} 天的更正期", "the stoppage would change from {start}, more than {days} days back",
+        "更正期之外的停产请凭证明材料联系主管部门", "For older stoppages turn to the authority with the voucher")),
+    "stoppage_too_far": (422, "Too far ahead", Reason(
+        "停产始于 {start},超过 {days} 天以后", "the stoppage begins at {start}, more than {days} days ahead",
+        "请在临近时再申报", "Declare it when it is nearer")),
+    "stoppage_ends_before": (422, "Ends before it begins", Reason(
+        "停产结束 {end} 不晚于开始 {start}", "the stoppage ends at {end}, not after it begins at {start}",
+        "请更正起止时间", "Correct the times")),
+    "stoppage_closed": (422, "Closed period", Reason(
+        "停产时段的变动始于 {start},而 {until} 之前已结账", "the stoppage would change from {start}, and times before {until} are closed",
+        "请联系主管部门重新开放该时段", "Ask the authority to reopen the period")),
+    "stoppage_of_unknown": (422, "Not registered", Reason(
+        "{field} 未登记:{got}", "{field} not registered: {got}",
+        "请先通过数据集 equipment 或 enterprise 登记", "Register it through the dataset equipment or enterprise first")),
+    "stoppage_of_nothing": (422, "No equipment", Reason(
+        "该范围内没有已登记的设备", "there is no registered equipment in this scope",
+        "请先通过数据集 equipment 登记设备", "Register equipment through the dataset equipment first")),
     "failed": (500, "Internal error", Reason(
         "平台内部错误", "the platform failed", "请稍后原样重发;若重复出现请联系平台",
         "Send the same again later; if it happens again, tell the platform")),
@@ -179,6 +214,11 @@ def document(problem: Problem, path: str) -> tuple[int, dict[str, Any]]:
         **problem.extra,
     }
     return _as_influx(body, problem, status) if path.startswith(INFLUX) else (status, body)
+
+
+def message_of(code: str, parameters: Mapping[str, str]) -> dict[str, str]:
+    """What an answer with this code says, {zh, en}."""
+    return _HTTP[code][2].message(parameters)
 
 
 def codes_of() -> dict[int, list[str]]:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from ingest.api.gate import Gate
 from ingest.api.problems import Problem
-from store import accounts
+from store import accounts, heartbeats
 from store import latest as store_latest
 from store.database import Connection
 
@@ -37,6 +37,7 @@ def router(gate: Gate) -> APIRouter:
         """The account of each of your sources: received = stored + duplicates + corrections + quarantined."""
         unit = await gate.unit(request)
         rows = await gate.query(accounts.source_accounts)
+        beats = await gate.query(heartbeats.beats, unit.unit_id)
         return {
             "sources": [
                 {
@@ -51,7 +52,8 @@ def router(gate: Gate) -> APIRouter:
                 }
                 for a in rows
                 if a.unit == unit.code
-            ]
+            ],
+            "heartbeats": [beat._asdict() for beat in beats],
         }
 
     @routes.get("/api/v1/latest", dependencies=[gate.allow("telemetry:read")])

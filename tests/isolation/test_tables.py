@@ -13,7 +13,7 @@ from store.roles import role_dsn
 from tests.isolation.world import MARKS, SCOPES, UNITS, Scope, World, seed
 
 pytestmark = pytest.mark.concurrent
-OPEN = {"region", "cluster", "sub_sector", "layout", "schema_migration"}
+OPEN = {"region", "cluster", "sub_sector", "code_version", "layout", "schema_migration"}
 POOL = {
     "enterprise",
     "certificate",

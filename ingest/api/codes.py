@@ -1,0 +1,127 @@
+"""`/api/v1/codes`: the code tables, each with a version that is its content."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, NamedTuple
+
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import JSONResponse
+
+from ingest.api.gate import Gate
+from ingest.api.problems import Problem
+from ingest.codes import Table, fixed, kept
+from store import codes
+
+_TTL_S = 300.0
+_HASH_SHOWN = 16
+_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "unchanged: If-None-Match names it"}}
+_CACHE = {"Cache-Control": "no-cache"}  # ask each time, with If-None-Match
+
+
+class Published(NamedTuple):
+    """A table as it is published: version = day it was first published, and the beginning of its SHA-256."""
+
+    table: Table
+    sha256: str
+    since: datetime
+
+    @property
+    def version(self) -> str:
+        """Changes when, and only when, the content does."""
+        return f"{self.since:%Y%m%d}-{self.sha256[:_HASH_SHOWN]}"
+
+
+class Codes:
+    """The tables of one process, read anew now and then. `more`: tables that the composition root adds."""
+
+    def __init__(self, gate: Gate, more: Sequence[Table] = ()) -> None:
+        self._gate = gate
+        self._more = more
+        self._read_at = 0.0
+        self._tables: dict[str, Published] = {}
+        self._reading = asyncio.Lock()
+
+    async def tables(self) -> dict[str, Published]:
+        """Name → table. Raises Problem when the database is away and nothing was read yet."""
+        async with self._reading:
+            if not self._tables or time.monotonic() - self._read_at > _TTL_S:
+                try:
+                    found = [*kept(await self._gate.query(codes.entries)), *fixed(), *self._more]
+                    hashes = {table.name: table.sha256() for table in found}
+                    since = await self._gate.query(codes.published, hashes)
+                except Problem:
+                    if not self._tables:
+                        raise
+                else:
+                    self._tables = {t.name: Published(t, hashes[t.name], since[t.name]) for t in found}
+                self._read_at = time.monotonic()
+        return self._tables
+
+    async def version(self) -> str:
+        """Of all tables together. Raises Problem."""
+        return version_of(await self.tables())
+
+
+def version_of(tables: dict[str, Published]) -> str:
+    """Of all tables together: changes when any of them does."""
+    together = hashlib.sha256("\n".join(sorted(t.sha256 for t in tables.values())).encode()).hexdigest()
+    return f"{max(t.since for t in tables.values()):%Y%m%d}-{together[:_HASH_SHOWN]}"
+
+
+def router(gate: Gate, kept_codes: Codes) -> APIRouter:
+    """The routes, on this process's gate."""
+    routes = APIRouter(tags=["codes"])
+
+    @routes.get(
+        "/api/v1/codes",
+        summary="Code tables and their versions",
+        dependencies=[gate.allow("codes:read")],
+        responses=_UNCHANGED,
+    )
+    async def tables(request: Request) -> Response:
+        """Every code table with its version; with `If-None-Match` 304 while none has changed: ask once a session."""
+        found = await kept_codes.tables()
+        version = version_of(found)
+        return _answer(request, version, {"version": version, "tables": [_head(t) for t in found.values()]})
+
+    @routes.get(
+        "/api/v1/codes/{name}",
+        summary="One code table",
+        dependencies=[gate.allow("codes:read")],
+        responses=_UNCHANGED,
+    )
+    async def table(name: Annotated[str, Path(max_length=64)], request: Request) -> Response:
+        """All entries of a code table, in both languages; with `If-None-Match` 304 while it has not changed."""
+        found = (await kept_codes.tables()).get(name)
+        if found is None:
+            raise Problem("not_found", {"path": request.url.path})
+        return _answer(request, found.version, {**_head(found), "codes": list(found.table.entries)})
+
+    return routes
+
+
+def _head(found: Published) -> dict[str, Any]:
+    table = found.table
+    return {
+        "name": table.name,
+        "title": {"zh": table.zh, "en": table.en},
+        "source": table.source,
+        "version": found.version,
+        "sha256": found.sha256,
+        "valid_from": found.since,
+        "entries": len(table.entries),
+    }
+
+
+def _answer(request: Request, version: str, content: dict[str, Any]) -> Response:
+    headers = {"ETag": f'"{version}"', **_CACHE}
+    given = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    if f'"{version}"' in given or "*" in given:
+        return Response(status_code=304, headers=headers)
+    return JSONResponse(jsonable_encoder(content), headers=headers)

@@ -1,0 +1,57 @@
+"""Small JSON bodies of a closed form: read when it is known who sends them, and within limits."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from ingest.api.body import read_body
+from ingest.api.gate import Gate
+from ingest.api.problems import Problem
+
+MOST_BYTES = 512 * 2**10
+
+
+class Form(BaseModel):
+    """Base of every form: no field it does not know, no text that cannot be stored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        texts = value if isinstance(value, list) else [value]
+        if any(isinstance(text, str) and "\0" in text for text in texts):
+            raise ValueError("contains the character U+0000")
+        return value
+
+
+F = TypeVar("F", bound=Form)
+
+
+def described(form: type[Form], example: dict[str, Any]) -> dict[str, Any]:
+    """As a route's `openapi_extra`: the body is of this form."""
+    schema = form.model_json_schema()
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schema, "example": example}},
+        }
+    }
+
+
+async def read_form(gate: Gate, request: Request, form: type[F]) -> F:
+    """The body as a form. Raises Problem, and RequestValidationError where a field is wrong."""
+    who = await gate.who(request)
+    with gate.rooms.enter(who.unit or who.key) as room:
+        body = await read_body(request, room)
+    if len(body) > MOST_BYTES:
+        raise Problem("body_too_large", {"limit_bytes": str(MOST_BYTES), "got_bytes": str(len(body))})
+    try:
+        return form.model_validate_json(body)
+    except ValidationError as error:
+        found = [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
+        raise RequestValidationError(found) from error
