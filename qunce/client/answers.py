@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 Text = Mapping[str, str]
 """The same in both languages: `zh`, `en`."""
+_PROGRESS = ("spooled", "durable", "applied")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -34,6 +35,8 @@ class Verdict:
     apply it; `applied` = stored. Counts are of rows; those that are not known yet are 0. `quarantined` rows
     are kept by the platform with their reasons; of `errors` it answers at most 100 a request.
     `batches` names the submission for `Client.submission` (several, where it was cut into requests).
+    `records`: `accepted`, `duplicate`, `correction` or `quarantined` of each row, where the platform tells.
+    `accepted` rows may be duplicates or corrections, too.
     """
 
     state: Literal["spooled", "durable", "applied"]
@@ -44,6 +47,7 @@ class Verdict:
     quarantined: int = 0
     errors: tuple[RowError, ...] = ()
     batches: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,7 @@ def verdict(answer: Mapping[str, Any], offset: int = 0) -> Verdict:
         **counts,
         errors=tuple(row_error(error, offset) for error in answer.get("errors", ())),
         batches=() if batch is None else (str(batch),),
+        records=tuple(record["verdict"] for record in answer.get("records", ())),
     )
 
 
@@ -132,11 +137,11 @@ def together(parts: Sequence[Verdict]) -> Verdict:
             quarantined=whole.quarantined + part.quarantined,
             errors=whole.errors + part.errors,
             batches=whole.batches + part.batches,
+            records=whole.records + part.records,
         )
-    return replace(whole, state="spooled" if "spooled" in states else min(states, key=_PROGRESS.index))
-
-
-_PROGRESS = ("spooled", "durable", "applied")
+    if len(whole.records) != whole.received:
+        whole = replace(whole, records=())
+    return replace(whole, state=min(states, key=_PROGRESS.index))
 
 
 def latest(page: Mapping[str, Any]) -> list[Latest]:

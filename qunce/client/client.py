@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,6 +53,7 @@ class Client:
             raise ValueError("key is empty: it is the unit's API key, qk_…")
         self._retries = retries or Retries()
         self._wire = Wire(url, key, key_id)
+        self._round_trip_s = 0.0
         self._spool: Spool | None = None
         if spool is not None:
             self._spool = Spool(spool, max_spool_bytes)
@@ -86,7 +88,7 @@ class Client:
         """Send readings; returns when they are durable: with a spool in it, else on the platform.
 
         `idempotency_key`: the same key with the same readings has one effect, over restarts of the
-        program, too (within two hours). Raises ValueError (nothing was sent); SpoolFull; without a
+        program, too. Raises ValueError (nothing was sent); SpoolFull; without a
         spool Problem (also when nothing at all could be accepted) and Unreachable, after retries.
         """
         return self._submit(_MEASUREMENTS, bodies.of_readings(readings, mode), idempotency_key)
@@ -153,15 +155,16 @@ class Client:
         """
         if queue_depth is None:
             queue_depth = 0 if self._spool is None else self._spool.queued
-        told = {"source": source, "queue_depth": queue_depth, "version": _VERSION}
+        told: dict[str, Any] = {"source": source, "queue_depth": queue_depth, "version": _VERSION}
+        told["round_trip_s"] = round(self._round_trip_s, 6)
         began = time.monotonic()
         clock = datetime.now(UTC)
         body = bodies.plain({**told, "clock": clock})
         answer = self._wire.once(_sending("/api/v1/heartbeat", body, uuid.uuid4().hex))
         there = datetime.fromisoformat(answer["server_time"])
         # The platform's clock was read about halfway: the way there is not part of the skew.
-        half_way_s = (time.monotonic() - began) / 2
-        return Heartbeat(there, (clock - there).total_seconds() + half_way_s)
+        self._round_trip_s = time.monotonic() - began
+        return Heartbeat(there, (clock - there).total_seconds() + self._round_trip_s / 2)
 
     def flush(self, timeout_s: float = 60.0) -> Flushed:
         """Send what is in the spool until nothing is left, or time is up (then `left` is not 0).
@@ -191,7 +194,9 @@ class Client:
         """Put a refused submission back into the spool, at its end. Raises SpoolFull."""
         if self._spool is None:
             raise ValueError("this client has no spool")
-        self._spool.put([(letter.sending, letter.rows, 0)])
+        # To its old key the platform would give its old answer.
+        key = hashlib.sha256(f"again {letter.sending.idempotency_key}".encode()).hexdigest()[:32]
+        self._spool.put([(replace(letter.sending, idempotency_key=key), letter.rows, 0)])
         letter.delete()
         self._spool.aside_bytes = self._dead.size()[1]
         self._drain.wake()

@@ -24,6 +24,8 @@ CREATE TABLE IF NOT EXISTS submission (
     first_row INTEGER NOT NULL, queued_at REAL NOT NULL,
     UNIQUE (idempotency_key, target, digest))
 """
+_PREFER = "respond-async"
+"""The next submission is waiting: being durable on the platform is all that this one needs."""
 _OVERHEAD_BYTES = 512
 """What a submission takes beside its body, about."""
 
@@ -105,7 +107,8 @@ class Spool:
         if row is None:
             return None
         id_, target, content_type, coding, key, body, rows, first_row = row
-        return Spooled(id_, Sending("POST", target, body, content_type, coding, key), rows, first_row)
+        sending = Sending("POST", target, body, content_type, coding, key, _PREFER)
+        return Spooled(id_, sending, rows, first_row)
 
     def done(self, spooled: Spooled) -> None:
         """The submission is in other hands: forget it."""

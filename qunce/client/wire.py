@@ -29,6 +29,7 @@ class Sending:
     content_type: str = ""
     coding: str = ""
     idempotency_key: str = ""
+    prefer: str = ""
 
     def headers(self) -> dict[str, str]:
         """What says of the body what it is."""
@@ -36,6 +37,7 @@ class Sending:
             "Content-Type": self.content_type,
             "Content-Encoding": self.coding,
             "Idempotency-Key": self.idempotency_key,
+            "Prefer": self.prefer,
         }
         return {name: value for name, value in given.items() if value}
 

@@ -66,7 +66,7 @@ def platform(module_dsn: str, nats_url: str) -> Iterator[Platform]:
         register_unit(conn, NewUnit(UNIT, "单位", "Unit", 1, USCC))
         today = datetime.now(UTC).date()
         register_pilot(conn, NewPilot("P", "试点", "Pilot", "new-it", "441900", UNIT, "piloting", today))
-        add_key(conn, UNIT, KEY, "-")
+        add_key(conn, UNIT, KEY)
         row = conn.execute("SELECT key_id FROM api_key").fetchone()
     with served(module_dsn, nats_url) as url:
         yield Platform(url, module_dsn, int(row[0]) if row else 0)
@@ -136,12 +136,16 @@ def test_rows_columns_and_latest(platform: Platform, tag: str) -> None:
         rows = readings(tag, 10)
         told = qunce.send([*rows[:3], Reading("M-0.none", rows[0].ts, 1)])
         assert (told.received, told.accepted, told.quarantined) == (4, 3, 1)
+        assert (told.state, told.records) == ("applied", ("accepted",) * 3 + ("quarantined",))
         [error] = told.errors
         assert (error.index, error.place, error.reason) == (3, "records[3].tag", "unknown_tag")
         assert error.message["zh"]
         assert error.hint["en"]
         columns = list(zip(*rows[3:], strict=True))
         assert qunce.send_columns(*columns[:3]).accepted == 7
+        again = qunce.send([rows[0], rows[1]._replace(value=99), rows[1]])
+        assert again.records == ("duplicate", "correction", "correction")
+        assert qunce.submission(again.batches[0]) == again
         platform.comes_to(tag, 10)
         [latest] = qunce.latest([tag])
         assert (latest.tag, latest.ts, latest.value, latest.quality) == (tag, rows[-1].ts, 9, 0)
