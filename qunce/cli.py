@@ -17,6 +17,7 @@ from benchmarks.commands import app as bench
 from qunce import keys, periods, quarantine
 from qunce.failures import explain
 from qunce.options import ConfigOption, DataDirOption, JsonOption, settings_of
+from qunce.push.commands import pull_template, push
 from qunce.settings import SettingsError, default_data_dir
 
 app = typer.Typer(
@@ -32,6 +33,8 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(periods.app, name="periods")
 app.add_typer(keys.app, name="keys")
 app.add_typer(bench, name="bench")
+app.command()(push)
+app.command("pull-template")(pull_template)
 
 
 def main() -> None:

@@ -5,18 +5,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import nats
 import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from nats.js.errors import NotFoundError
+from rich.console import Console
+from typer.testing import CliRunner
 
 from ingest.log import STREAM, Log
+from ingest.sheets.reading import read_table
+from qunce.cli import app
+from qunce.push.backfill import backfill, progress_file
+from qunce.push.mapping import read_mapping
+from qunce.push.service import Refused, Service
 from store import files
 from store.database import connect
 from store.registry import NewPilot, NewUnit, add_key, register_pilot, register_unit
@@ -246,6 +257,81 @@ def test_what_a_killed_process_left_is_taken_up(client: httpx.Client, module_dsn
     ):
         time.sleep(0.1)
     assert counts(job) == (1, 0, 0, 0)
+
+
+def qunce(client: httpx.Client, *arguments: object) -> tuple[int, str]:
+    """`qunce …` as a lead unit runs it: exit code, and what it prints."""
+    environment = {"QUNCE_API_URL": str(client.base_url), "QUNCE_API_KEY": KEY}
+    result = CliRunner().invoke(app, [str(one) for one in arguments], env=environment)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+def test_the_command_line_sends_a_file_and_keeps_the_marked_one(client: httpx.Client, tmp_path: Path) -> None:
+    file = tmp_path / "设备.xlsx"
+    file.write_bytes(sheet([machine("I1"), machine("I2", networked="?")]))
+    code, said = qunce(client, "push", file, "--dataset", "equipment", "--dry-run")
+    assert (code, "试运行" in said) == (1, True)
+    code, said = qunce(client, "push", file, "--dataset", "equipment", "--json")
+    job = json.loads(said[said.index("{") :])
+    assert (code, counts(job)) == (1, (1, 0, 0, 1))
+    book = openpyxl.load_workbook(tmp_path / "设备.marked.xlsx")
+    assert book.active["F3"].comment.text.startswith("networked")
+    file.write_bytes(sheet([machine("I1"), machine("I2")]))
+    assert qunce(client, "push", file, "--dataset", "equipment")[0] == 0
+    code, said = qunce(client, "push", file, "--dataset", "nothing")
+    assert (code, "unknown" in said or "nothing" in said) == (2, True)
+
+
+def test_the_command_line_saves_templates(client: httpx.Client, tmp_path: Path) -> None:
+    for name in ("a.xlsx", "a.csv"):
+        assert qunce(client, "pull-template", "park", "-o", tmp_path / name)[0] == 0
+        assert read_table("park", (tmp_path / name).read_bytes()).heading.columns
+    assert qunce(client, "pull-template", "park", "-o", tmp_path / "a.pdf")[0] == 2
+
+
+def test_measurements_are_filled_back_and_an_interrupted_run_goes_on(
+    client: httpx.Client, module_dsn: str, tmp_path: Path
+) -> None:
+    tag = {
+        "name": "A0.produced", "equipment_code": "A0", "signal": "produced", "data_type": "counter", "unit": "1",
+        "interval_s": 10, "valid_from": "2026-01-01T00:00:00+08:00",
+    }  # fmt: skip
+    push(client, sheet([machine("A0")]))
+    assert client.post("/api/v1/datasets/tag", json={"records": [tag]}).status_code == 200
+    n, begin = 120_000, int(datetime(2026, 3, 1, tzinfo=UTC).timestamp())
+    file, mapping = tmp_path / "readings.parquet", tmp_path / "mapping.toml"
+    columns = {"t": pa.array(range(begin, begin + n)), "产量": pa.array(range(n)), "x": ["1"] * n}
+    pq.write_table(pa.table(columns), file)
+    mapping.write_text('[time]\ncolumn = "t"\nunit = "s"\n[tags]\n"产量" = "A0.produced"\n', "utf-8")
+    code, said = qunce(client, "push", file, "--mapping", mapping, "--check")
+    assert (code, "A0.produced" in said) == (0, True)
+
+    known, sent = read_mapping(mapping), []
+    with Service(str(client.base_url), KEY) as service:
+        post = service.post
+
+        def cut(path: str, content: bytes, headers: dict[str, str], *more: Any) -> httpx.Response:
+            sent.append(headers["Idempotency-Key"])
+            if len(sent) == 2:
+                raise Refused("the network is gone")
+            return post(path, content, headers, *more)
+
+        service.post = cut
+        with pytest.raises(Refused):
+            backfill(service, file, known, Console(quiet=True))
+    assert progress_file(file).exists()
+    code, said = qunce(client, "push", file, "--mapping", mapping, "--json")
+    outcome = json.loads(said[said.index("{") :])
+    assert (code, outcome["chunks"], outcome["received"], outcome["accepted"]) == (0, 3, n, n)
+    assert not progress_file(file).exists()
+    assert qunce(client, "push", file, "--mapping", mapping)[0] == 0  # again as a whole: nothing is doubled
+    with connect(module_dsn, application="test", autocommit=True) as conn:
+        deadline = time.monotonic() + 60
+        stored = "SELECT count(*) FROM measurement JOIN tag USING (tag_id) WHERE name = 'A0.produced'"
+        while conn.execute(stored).fetchone()[0] < n and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert conn.execute(stored).fetchone() == (n,)
 
 
 def test_what_a_unit_may_keep_is_bounded(conn: Any) -> None:
