@@ -42,6 +42,7 @@ class Waiting:
         self._asking_since: float | None = None
         self._away_until = 0.0
         self._patience: dict[int, float] = {}
+        self._urgent = asyncio.Event()
 
     async def find(self, asked: Asked) -> Submission | None:
         """What the store knows of a submission now; None when that is nothing, or the database is away."""
@@ -77,6 +78,8 @@ class Waiting:
             return None
         mine: asyncio.Future[Submission | None] = asyncio.get_running_loop().create_future()
         self._waiting[mine] = (asked, until_applied)
+        if not until_applied:  # somebody's readings wait for the answer
+            self._urgent.set()
         if self._poller is None or self._poller.done():
             self._poller = asyncio.create_task(self._poll())
         try:
@@ -89,6 +92,7 @@ class Waiting:
 
     async def _poll(self) -> None:
         while self._waiting:
+            self._urgent.clear()
             begun = self._asking_since = time.monotonic()
             round_ = dict(self._waiting)
             away = False
@@ -107,4 +111,6 @@ class Waiting:
                 told = away or not until_applied or (submission is not None and submission.is_applied)
                 if told and not mine.done():
                     mine.set_result(submission)
-            await asyncio.sleep(max(0.0, _EVERY_S - (time.monotonic() - begun)))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, _EVERY_S - (time.monotonic() - begun))):
+                    await self._urgent.wait()

@@ -17,6 +17,7 @@ import pytest
 
 from ingest import writer
 from ingest.api import create_api
+from ingest.api.limits import UNIT_LIMITS, UnitLimits
 from ingest.arrow import CONTENT_TYPE as ARROW
 from ingest.log import STREAM, Log
 from store.database import Connection, connect
@@ -33,8 +34,10 @@ def no_report(component: str, status: str, detail: dict[str, Any]) -> None:
 
 
 @asynccontextmanager
-async def platform(dsn: str, nats_url: str, *, with_writer: bool = True) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_api(logins(dsn), nats_url)
+async def platform(
+    dsn: str, nats_url: str, *, with_writer: bool = True, limits: UnitLimits = UNIT_LIMITS
+) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_api(logins(dsn), nats_url, limits=limits)
     stop = asyncio.Event()
     work = (
         asyncio.create_task(writer.run(logins(dsn).writer, nats_url, stop, no_report))

@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 
 from ingest.api import body, create_api
+from ingest.api.limits import UnitLimits
 from qunce.process import free_port
 from store.database import connect
 from store.roles import logins
@@ -208,6 +209,24 @@ def test_a_repeat_is_told_the_same_and_what_can_be_taken_now_goes_with_a_new_key
             )  # fmt: skip
             with connect(dsn, application="test") as conn:
                 assert conn.execute("SELECT count(*) FROM quarantine").fetchone() == (1,)
+
+    go(test())
+
+
+@pytest.mark.parametrize("limits", [UnitLimits(1e6, 1 / 60), UnitLimits(8 / 60, 1e6)])
+def test_a_unit_that_sends_too_fast_is_told_when_to_come_again(
+    registered: tuple[str, str], limits: UnitLimits
+) -> None:
+    async def test() -> None:
+        async with platform(*registered, with_writer=False, limits=limits) as client:
+            columns = {"tag": [0] * 6, "ts": [1] * 6, "value": [1] * 6}
+            push = {"tags": ["M1.x"], "columns": columns}
+            answers = [await client.post("/api/v1/measurements", json=push) for _ in range(3)]
+            assert [a.status_code for a in answers] == [422, 422, 429]
+            assert answers[2].json()["code"] == "rate_limited"
+            assert 0 < int(answers[2].headers["Retry-After"]) <= 61
+            other = {"Authorization": f"Bearer {OTHER}"}
+            assert (await client.post("/api/v1/measurements", json=push, headers=other)).status_code == 422
 
     go(test())
 
