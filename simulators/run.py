@@ -16,6 +16,7 @@ from typing import Any, Final
 from simulators.clock import Clock
 from simulators.context import Epochs, RunContext, RunOptions
 from simulators.faults import Faults
+from simulators.heartbeat import Heartbeat
 from simulators.ledger import Progress, write_ledger
 from simulators.live import Lane
 from simulators.mqtt_factory import MqttGateway, by_gateway, by_machine
@@ -179,6 +180,8 @@ class _Live:
         context = self._context
         credentials = context.credentials
         key = credentials.units[source.unit].api_key
+        if source.protocol in ("http_push", "mqtt") and credentials.api_url:
+            yield Heartbeat(context, source, key).run()
         if source.protocol == "mqtt" and credentials.mqtt is not None:
             for place, gateway in enumerate(source.gateways):
                 by_row = by_gateway(source.unit, columns=place % 4 == 3)

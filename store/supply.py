@@ -15,7 +15,8 @@ class Supply(NamedTuple):
     Counts are rows. `last_received_at` is the platform's clock, `last_source_ts` the source's.
     `recent_*`: rows of source-time hours that touch the last 60 minutes. `interval_s`: the shortest
     reporting interval of the unit's tags; None while it has none. `sends_live`: it has sent live rows,
-    so silence means something (a source may only bring back-fill or reports).
+    so silence means something (a source may only bring back-fill or reports). `beat_at`: its last
+    heartbeat, else the last of anything that sends for the unit; `beat_skew_s`: how far that clock was ahead.
     """
 
     source_id: int
@@ -37,6 +38,8 @@ class Supply(NamedTuple):
     recent_timely: int
     interval_s: float | None
     sends_live: bool
+    beat_at: datetime | None
+    beat_skew_s: float | None
 
 
 class Refusal(NamedTuple):
@@ -78,7 +81,7 @@ def supplies(conn: Connection) -> list[Supply]:
         " coalesce(g.corrections, 0), coalesce(g.quarantined, 0), g.last_received_at, g.last_source_ts,"
         " coalesce(h.accepted, 0)::bigint, coalesce(h.quarantined, 0)::bigint,"
         " coalesce(h.live, 0)::bigint, coalesce(h.timely, 0)::bigint, i.interval_s,"
-        " EXISTS (SELECT 1 FROM latency_bucket l WHERE l.source_id = s.source_id)"
+        " EXISTS (SELECT 1 FROM latency_bucket l WHERE l.source_id = s.source_id), b.received_at, b.skew_s"
         " FROM source s JOIN lead_unit u USING (unit_id)"
         " LEFT JOIN ingest_ledger g USING (source_id)"
         " LEFT JOIN (SELECT source_id, sum(accepted) accepted, sum(quarantined) quarantined,"
@@ -86,6 +89,8 @@ def supplies(conn: Connection) -> list[Supply]:
         "   WHERE hour > now() - interval '2 hours' GROUP BY source_id) h USING (source_id)"
         " LEFT JOIN (SELECT t.unit_id, min(r.interval_s) interval_s FROM tag t"
         "   JOIN reporting_schedule r USING (tag_id) GROUP BY t.unit_id) i ON i.unit_id = u.unit_id"
+        " LEFT JOIN LATERAL (SELECT received_at, skew_s FROM source_heartbeat b WHERE b.unit_id = s.unit_id"
+        "   ORDER BY b.source = s.key DESC, b.received_at DESC LIMIT 1) b ON true"
         " ORDER BY u.code, s.key"
     )
     return [Supply(*row) for row in rows]

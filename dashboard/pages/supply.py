@@ -22,6 +22,9 @@ from supervision.problems import Problem
 
 LISTED = 40
 ROW_STALE_S = 90
+BEAT_STALE_S = 180
+SKEWED_S = 5.0
+"""A clock further off than this is pointed out, as the interface does to the sender."""
 
 
 def layout(view: View) -> Component:
@@ -96,6 +99,7 @@ def table(view: View, unit: str) -> Html:
         (text(lang, "column.source"), ""),
         (text(lang, "column.status"), ""),
         (text(lang, "column.last"), "num"),
+        (text(lang, "column.beat"), "num"),
         (short_name(lang, "dq.latency_p95"), "num"),
         *((short_name(lang, code), "num") for code in UNIT_RATES),
         (text(lang, "supply.total.received"), "num"),
@@ -169,6 +173,7 @@ def _row(lang: Language, picture: Picture, source: Supply, unit: str) -> Html:
                 else text(lang, "supply.never"),
                 className="num",
             ),
+            h.Td(_beat(lang, source), className="num"),
             h.Td([delay.digits, h.Small(delay.unit)], className="num"),
             *(h.Td(rate, className="num") for rate in rates),
             h.Td(count(source.received), className="num"),
@@ -179,6 +184,17 @@ def _row(lang: Language, picture: Picture, source: Supply, unit: str) -> Html:
         key=str(source.source_id),
         className="is-chosen" if unit and source.unit_code == unit else "",
     )  # fmt: skip
+
+
+def _beat(lang: Language, source: Supply) -> Html:
+    """Age of the last heartbeat, and the clock's skew where it is too large."""
+    if source.beat_at is None:
+        return Html(NOTHING)
+    skew = source.beat_skew_s or 0.0
+    pieces = [age(source.beat_at, BEAT_STALE_S)]
+    if abs(skew) > SKEWED_S:
+        pieces.append(h.Small(text(lang, "supply.skew", s=f"{skew:+.0f}"), className="is-bad-text"))
+    return h.joined(pieces)
 
 
 def reasons(view: View, unit: str) -> Html:
