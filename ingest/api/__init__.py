@@ -80,7 +80,6 @@ def create_api(
     app.state.gate = gate
     app.add_middleware(Unread)
     install(app)
-    openapi.install(app)
     app.include_router(measurements.router(gate))
     app.include_router(influx.router(gate))
     app.include_router(datasets.router(gate))
@@ -115,4 +114,5 @@ def create_api(
         raise Problem(code, where)
 
     require_declared(app)
+    openapi.install(app)
     return app

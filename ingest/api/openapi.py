@@ -10,8 +10,9 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import BaseRoute
 
-from ingest.api.doors import routes_of
+from ingest.api.doors import Route, routes_of
 from ingest.api.problems import INFLUX, codes_of, example
 
 DESCRIPTION = """\
@@ -82,22 +83,23 @@ _WITH_BODY = (400, 408, 413, 415)
 
 
 def install(app: FastAPI) -> None:
-    """Let the application tell its document like this."""
+    """Let the application tell its document like this: of the routes it has by now, not of pages added later."""
+    routes, doors = list(app.routes), routes_of(app)
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app)
+            app.openapi_schema = _document(app, routes, doors)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]  # FastAPI's own way to do it
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
+def _document(app: FastAPI, routes: list[BaseRoute], doors: list[Route]) -> dict[str, Any]:
     found = get_openapi(
         title=app.title,
         version=app.version,
         description=DESCRIPTION,
-        routes=app.routes,
+        routes=routes,
         tags=app.openapi_tags,
     )
     codes = codes_of()
@@ -110,7 +112,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         for status in codes
     }
     schemas |= {"Problem": _PROBLEM, "InfluxProblem": _INFLUX_PROBLEM, "Text": _TEXT, "Error": _ERROR}
-    for route in routes_of(app):
+    for route in doors:
         if route.shown:
             for method in route.methods:
                 operation = found["paths"][route.path].get(method.lower())
