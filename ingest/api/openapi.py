@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from starlette.routing import BaseRoute
 
 from ingest.api.doors import Route, routes_of
@@ -92,6 +93,22 @@ def install(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]  # FastAPI's own way to do it
+
+
+def inlined(model: type[BaseModel]) -> dict[str, Any]:
+    """A model's JSON Schema in one piece, for a body that a route reads itself (not of recursive models)."""
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def resolved(node: Any) -> Any:
+        if isinstance(node, dict):
+            if (name := str(node.get("$ref", "")).removeprefix("#/$defs/")) in definitions:
+                return resolved({**definitions[name], **{k: v for k, v in node.items() if k != "$ref"}})
+            return {key: resolved(one) for key, one in node.items()}
+        return [resolved(one) for one in node] if isinstance(node, list) else node
+
+    found: dict[str, Any] = resolved(schema)
+    return found
 
 
 def _document(app: FastAPI, routes: list[BaseRoute], doors: list[Route]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from pydantic import (
 
 from ingest.api.body import read_body
 from ingest.api.gate import Gate
+from ingest.api.openapi import inlined
 from ingest.api.problems import Problem
 from ingest.held import MEDIA_TYPES, Format, as_dict, lines
 from ingest.log import Kind, Lane
@@ -129,7 +130,12 @@ def router(gate: Gate) -> APIRouter:
         following = page.entries[-1].quarantine_id if page.more else None
         return {"quarantine": [as_dict(entry) for entry in page.entries], "next": following}
 
-    @routes.get("/api/v1/quarantine/export", dependencies=[gate.allow("quarantine:read")])
+    @routes.get(
+        "/api/v1/quarantine/export",
+        dependencies=[gate.allow("quarantine:read")],
+        response_class=StreamingResponse,
+        responses={200: {"content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()}}},
+    )
     async def export(
         request: Request, wanted: Annotated[Wanted, Depends()], format: Format = "ndjson"
     ) -> StreamingResponse:
@@ -164,7 +170,7 @@ def router(gate: Gate) -> APIRouter:
         openapi_extra={
             "requestBody": {
                 "required": True,
-                "content": {"application/json": {"schema": ReplayBody.model_json_schema()}},
+                "content": {"application/json": {"schema": inlined(ReplayBody)}},
             }
         },
     )

@@ -19,6 +19,7 @@ WIDE = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 27})
     ("coding", "packed"),
     [("", BODY), ("gzip", gzip.compress(BODY)), ("zstd", zstd.compress(BODY)),
      ("zstd", zstd.compress(BODY[:500]) + zstd.compress(BODY[500:]))],
+    ids=["plain", "gzip", "zstd", "two frames"],
 )  # fmt: skip
 def test_what_was_packed_comes_out(coding: str, packed: bytes) -> None:
     assert unpack(packed, coding) == BODY
