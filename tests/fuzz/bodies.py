@@ -1,0 +1,86 @@
+"""Bodies that must be refused: every way of getting one wrong that we know, mutated at random."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pyarrow as pa
+
+JSON = "application/json"
+ARROW = "application/vnd.apache.arrow.stream"
+NDJSON = "application/x-ndjson"
+SEEDS: tuple[bytes, ...] = (
+    b"", b"{", b"[", b"null", b"1", b'"x"', b"[]", b"{}", b'{"records"', b'{"records": 1}', b'{"records": [1]}',
+    b'{"records": [{}]}', b'{"records": [{"tag": 1}]}', b'{"records": [{"tag": "a", "ts": 1}]}',
+    b'{"records": [{"tag": "a", "ts": "2026-01-01T00:00:00Z"}]}', b'{"mode": 7, "records": []}',
+    b'{"records": [{"tag": "a.b", "ts": "2026-99-01T00:00:00Z", "value": 1}]}',
+    b'{"records": [{"tag": "a.b", "ts": "2026-01-01T00:00:00", "value": 1}]}',
+    b'{"records": [{"tag": "a.b", "ts": "2026-01-01T00:00:00Z", "value": {}}]}',
+    b'{"records": [{"tag": "a.b", "ts": "2026-01-01T00:00:00Z", "value": 1e999}]}',
+    b'{"records": [{"tag": "\\u0000", "ts": "2026-01-01T00:00:00Z", "value": 1}]}',
+    b'{"records": [{"tag": "a.b", "ts": "2026-01-01T00:00:00Z", "value": 1, "x": 1}]}',
+    b'{"tags": ["a"], "columns": {"tag": [1], "ts": [1], "value": [1]}}',
+    b'{"tags": ["a"], "columns": {"tag": [0], "ts": [1, 2], "value": [1]}}',
+    b'{"tags": ["a"], "columns": {"tag": [0.5], "ts": ["x"], "value": [[]]}}',
+    b'{"tags": {}, "columns": []}', b"[" * 5000, b'{"records": ' * 500, b"\xff\xfe\x00", b"\xef\xbb\xbf{}",
+    '{"records": [{"tag": "温度'.encode("gbk"), b"a,b=c d=1 1", b"<xml/>", b"%PDF", b"PK\x03\x04",
+    b'{"records": [NaN]}', b'{"records": [' + b"1," * 3000 + b"]}", b"0" * 40_000, b'"' + b"\\u00" * 99,
+)  # fmt: skip
+
+
+class Wrong(NamedTuple):
+    """A request that cannot be taken."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+def wrong(seed: int, paths: tuple[str, ...]) -> Iterator[Wrong]:
+    """Without end. The same seed gives the same bodies."""
+    pick = random.Random(seed)
+    arrow = _arrow()
+    while True:
+        path = pick.choice(paths)
+        kind = pick.choices((JSON, ARROW, NDJSON, "text/plain", "application/xml"), (70, 12, 12, 3, 3))[0]
+        body = pick.choice(SEEDS) if kind != ARROW else arrow[: pick.randrange(len(arrow) - 8)]
+        body = _mutated(body, pick) or b"{"  # nothing at all is no mistake in NDJSON
+        headers = {"Content-Type": kind}
+        coding = pick.choices(("", "gzip", "zstd", "br"), (80, 12, 4, 4))[0]
+        if coding:
+            headers["Content-Encoding"] = coding
+            if coding == "gzip" and pick.random() < 0.7:
+                body = gzip.compress(body)
+                body = body[: pick.randrange(1, len(body) + 1)]
+        if path.endswith("write"):
+            body = b"= " + body  # a line without a measurement
+        yield Wrong(path, headers, body)
+
+
+def _mutated(body: bytes, pick: random.Random) -> bytes:
+    data = bytearray(body)
+    for _ in range(pick.choice((0, 0, 1, 3))):
+        where = pick.randrange(len(data) + 1)
+        if pick.random() < 0.5:
+            data[where:where] = pick.randbytes(pick.randrange(1, 5))
+        elif data:
+            del data[where : where + pick.randrange(1, 5)]
+    text = bytes(data)
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    # What has become something that could be taken is spoilt for good.
+    return text[:-1] if isinstance(found, dict) else text
+
+
+def _arrow() -> bytes:
+    sink = pa.BufferOutputStream()
+    table = pa.table({"tag": ["a.b"], "ts": pa.array([1], pa.int64()), "value": [1.0]})
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
