@@ -55,6 +55,11 @@ def pytest_report_header() -> str:
         return f"database: PostgreSQL {row[0] if row else '?'} at {host}, layout {offered(conn)}"
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes are no name: packed ones hold the time, and parallel workers must name a test alike."""
+    return "bytes" if isinstance(val, bytes) and len(val) > 20 else None
+
+
 @dataclass
 class Server:
     """The database server of this run; `databases()` makes throw-away databases on it."""

@@ -142,7 +142,7 @@ def test_a_body_that_nobody_wants_is_answered_at_once_and_hardly_read(
     go(test())
 
 
-@pytest.mark.parametrize("content", [b'{"records":[', gzip.compress(b"{")])
+@pytest.mark.parametrize("content", [b'{"records":[', gzip.compress(b"{")], ids=["json", "gzip"])
 def test_whoever_sends_rubbish_is_answered_slower_and_slower_and_nobody_else(
     registered: tuple[str, str], monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
