@@ -8,6 +8,7 @@
 | `conn` | function | one open connection to `dsn` |
 | `nats_server` | session | `qunce.embedded.nats.Nats` with `.url`, `.mqtt_port`, `.mqtt_url`, and `.units({code: key})` |
 | `nats_url` | session | URL of the NATS server for the platform's user |
+| `nats_fresh` | function | the same URL, with an empty ingest log |
 | `chromium` | session | path of a Chromium; without one the test is skipped, in CI it fails |
 
 A server that allows one connection at a time (`server.single`) gets one database that is emptied
@@ -16,24 +17,28 @@ between tests; tests marked `concurrent` (more than one connection at a time) ar
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import bcrypt
+import nats
 import psycopg
 import pytest
+from nats.js.errors import NotFoundError
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from deploy import browser
 from ingest.callout.decision import ACCOUNT
+from ingest.log import STREAM, Log
 from qunce.embedded.nats import PLATFORM_USER, Nats
 from qunce.embedded.postgres import Postgres, with_database
 from qunce.process import free_port, stop, write_private
@@ -296,6 +301,21 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNat
 def nats_url(nats_server: RunningNats) -> str:
     """URL of the NATS server for the platform's user."""
     return nats_server.url
+
+
+@pytest.fixture
+def nats_fresh(nats_url: str) -> str:
+    """URL of the NATS server, with an empty ingest log of 256 MiB."""
+
+    async def empty() -> None:
+        client = await nats.connect(nats_url)
+        with suppress(NotFoundError):
+            await client.jetstream().delete_stream(STREAM)
+        await client.close()
+        await (await Log.connect(nats_url, name="test", max_bytes=2**28)).close()
+
+    asyncio.run(empty())
+    return nats_url
 
 
 @pytest.fixture(scope="session")

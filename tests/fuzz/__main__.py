@@ -17,7 +17,12 @@ import psutil
 
 from tests.fuzz.bodies import Wrong, wrong
 
-PATHS = ("/api/v1/measurements", "/api/v1/datasets/enterprise", "/api/v1/datasets/tag", "/api/v1/quarantine/replay")
+PATHS = (
+    "/api/v1/measurements",
+    "/api/v1/datasets/enterprise",
+    "/api/v1/datasets/tag",
+    "/api/v1/quarantine/replay",
+)
 
 
 def judge(answer: httpx.Response) -> str | None:
@@ -33,7 +38,9 @@ def judge(answer: httpx.Response) -> str | None:
     return None if told and body["status"] == answer.status_code else "incomplete problem"
 
 
-async def send(client: httpx.AsyncClient, bodies: list[Wrong], at_once: int) -> tuple[Counter[str], list[tuple[str, Wrong]]]:
+async def send(
+    client: httpx.AsyncClient, bodies: list[Wrong], at_once: int
+) -> tuple[Counter[str], list[tuple[str, Wrong]]]:
     """Send all; (answers by status and code, those that were wrongly answered)."""
     counts: Counter[str] = Counter()
     bad: list[tuple[str, Wrong]] = []
@@ -78,7 +85,10 @@ def main() -> int:
                 faults += len(bad)
                 sent += len(bodies)
                 memory = f" {watched.memory_info().rss / 2**20:.0f} MiB" if watched else ""
-                print(f"{sent} bodies, {sent / (time.monotonic() - begun):.0f}/s, {faults} wrongly answered{memory}", flush=True)
+                print(
+                    f"{sent} bodies, {sent / (time.monotonic() - begun):.0f}/s, {faults} wrongly answered{memory}",
+                    flush=True,
+                )
                 for fault, one in bad[:3]:
                     print("  ", fault, one.path, one.headers, one.body[:200], flush=True)
 
