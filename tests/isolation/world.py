@@ -24,7 +24,7 @@ from store.registry import NewPilot, NewUnit, add_key, register_pilot, register_
 
 UNITS = {"GD-AAA-01": "441900", "GD-BBB-01": "440300"}
 """Unit → region of its pilot."""
-FIRMS = {"GD-AAA-01": "91440300MA5EXAMP0C", "GD-BBB-01": "91441900MA4UEXMQ09"}
+FIRMS = {"GD-AAA-01": "91440300MA5WTRDK5K", "GD-BBB-01": "91441900MA4UEXMQ09"}
 SITES = {"GD-AAA-01": "441900", "GD-BBB-01": "440305"}
 """Unit → region of its enterprise; 440305 lies in 440300."""
 BANK = "91110000MA01BANK02"
