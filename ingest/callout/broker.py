@@ -73,8 +73,10 @@ class Broker:
         async def rejoined() -> None:
             self.joined += 1
 
+        why: list[str] = []
+
         async def lost(error: Exception) -> None:
-            _log.debug("callout connection", error=str(error))
+            why[:] = [str(error) or type(error).__name__]
 
         try:
             # The client tries for ever, at first too; at first, the caller wants to know.
@@ -92,7 +94,7 @@ class Broker:
             await client.flush(5)
         except (OSError, NatsError, TimeoutError) as error:
             await client.close()
-            raise Unanswered(str(error) or type(error).__name__) from error
+            raise Unanswered(why[0] if why else str(error) or type(error).__name__) from error
         self.joined = 1
         return self
 

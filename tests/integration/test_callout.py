@@ -38,7 +38,7 @@ class Platform:
     def __init__(self, dsn: str, server: Nats) -> None:
         self.server = server
         self.words: list[tuple[str, dict[str, Any]]] = []
-        self._dsn = dsn
+        self.dsn = dsn
         self.conn: Connection = connect(dsn, application="test", autocommit=True)
         for code in (ONE, TWO):
             register_unit(self.conn, NewUnit(code, "单位", "Unit", 1, USCC))
@@ -51,7 +51,7 @@ class Platform:
             self._loop = asyncio.get_running_loop()
             loop_ready.set()
             url = self.server.callout_url
-            await service.run(logins(self._dsn).auth, url, self._stop, self._report)
+            await service.run(logins(self.dsn).auth, url, self._stop, self._report)
 
         self._thread = threading.Thread(target=lambda: asyncio.run(work()))
         self._thread.start()
@@ -312,3 +312,21 @@ def test_mosquitto_pub_is_told_why_not(platform: Platform) -> None:
     assert refused.returncode == 5
     assert "not authorised" in refused.stderr
     assert publish(other).returncode == 0
+
+
+def test_a_broker_that_does_not_know_the_platform_is_told(platform: Platform) -> None:
+    url = f"nats://qunce-callout:{'x' * 32}@127.0.0.1:{platform.server.port}"
+    told: list[tuple[str, dict[str, Any]]] = []
+
+    async def go() -> None:
+        stop = asyncio.Event()
+
+        def report(_: str, status: str, detail: dict[str, Any]) -> None:
+            told.append((status, detail))
+            stop.set()
+
+        await service.run(logins(platform.dsn).auth, url, stop, report)
+
+    asyncio.run(go())
+    assert told[0][0] == "recoverable"
+    assert "Authorization" in told[0][1]["error"]
