@@ -46,3 +46,8 @@ OPERATIONS_ACCOUNTS = "operations-accounts"
 OPERATIONS_ALARMS = "operations-alarms"
 OPERATIONS_CANARIES = "operations-canaries"
 OPERATIONS_PARTS = "operations-parts"
+
+REPORTS = "reports"
+REPORTS_FORM = "reports-form"
+REPORTS_RESULT = "reports-result"
+REPORTS_RECENT = "reports-recent"
