@@ -34,6 +34,7 @@ def build(settings: Settings, roles: Sequence[Role], logins: Logins, log_url: st
         from ingest.api import create_api
         from ingest.api.limits import UnitLimits
         from ingest.api.service import Addresses
+        from qunce.catalogue import read_catalogue
         from qunce.codes import indicator_codes
 
         app = create_api(
@@ -43,6 +44,7 @@ def build(settings: Settings, roles: Sequence[Role], logins: Logins, log_url: st
             limits=UnitLimits(settings.api.unit_rows_per_s, settings.api.unit_requests_per_s),
             addresses=Addresses(settings.api.public_url, settings.mqtt.public_url),
             code_tables=[indicator_codes()],
+            catalogue=read_catalogue(),
         )
     else:
         app = _pages_only()

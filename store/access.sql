@@ -191,6 +191,11 @@ GRANT EXECUTE ON FUNCTION caller(), regions_below(text), visible_units(), visibl
     pooled_enterprises(), visible_equipment(), sees_province(), is_operator(), own_unit(), end_sessions(integer)
     TO qunce_api, qunce_dashboard;
 GRANT EXECUTE ON FUNCTION reopen_stopped(bigint, timestamptz, timestamptz), note_code_version(text, text) TO qunce_api;
+GRANT EXECUTE ON FUNCTION tag_readings(integer, timestamptz, timestamptz, smallint, smallint, bigint),
+    tag_texts(integer, timestamptz, timestamptz, smallint, smallint, bigint),
+    tag_span(integer, timestamptz, timestamptz, smallint, smallint),
+    tag_buckets(integer, timestamptz, timestamptz, smallint, smallint, bigint, interval, timestamptz)
+    TO qunce_api, qunce_dashboard;
 GRANT EXECUTE ON FUNCTION make_day_partition(date) TO qunce_writer;
 GRANT EXECUTE ON FUNCTION authenticate_key(bytea), signing_digest(integer), use_nonce(integer, text, integer),
     person_credentials(text), note_login(integer, boolean, integer, integer),

@@ -36,6 +36,11 @@ def _options(application: str) -> dict[str, Any]:
     return {"application_name": f"qunce-{application}", "options": "-c TimeZone=UTC", "connect_timeout": 5}
 
 
+def limit_statements(conn: Connection, seconds: int) -> None:
+    """End every statement of the transaction that runs longer: psycopg.errors.QueryCanceled."""
+    conn.execute("SELECT set_config('statement_timeout', %s, true)", (str(seconds * 1000),))
+
+
 def only(cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[Any, ...]:
     """The row of a statement that always gives one. Raises LookupError when it gave none."""
     row = cursor.fetchone()

@@ -32,6 +32,7 @@ from ingest.api.filing import Filing
 from ingest.api.gate import Gate
 from ingest.api.limits import UNIT_LIMITS, UnitLimits
 from ingest.api.problems import Problem, install
+from ingest.api.reading import NO_CATALOGUE, Catalogue
 from ingest.api.service import Addresses
 from ingest.api.unread import Unread
 from ingest.codes import Table
@@ -49,8 +50,10 @@ def create_api(
     limits: UnitLimits = UNIT_LIMITS,
     addresses: Addresses | None = None,
     code_tables: Sequence[Table] = (),
+    catalogue: Catalogue = NO_CATALOGUE,
 ) -> FastAPI:
-    """The FastAPI application of the open interface. `metrics_token`: see `ingest.api.metrics`.
+    """The FastAPI application of the open interface. `metrics_token`: see `ingest.api.metrics`;
+    `catalogue`: what indicators mean.
 
     `addresses`: where units reach the platform, as they are told; `code_tables`: published beside our own.
 
@@ -85,7 +88,7 @@ def create_api(
     app.include_router(datasets.router(gate))
     app.include_router(files.router(gate, filing))
     app.include_router(submissions.router(gate))
-    app.include_router(reading.router(gate))
+    app.include_router(reading.router(gate, catalogue))
     app.include_router(quarantine.router(gate))
     app.include_router(keys.router(gate))
     app.include_router(stoppages.router(gate))

@@ -1,0 +1,21 @@
+"""What callers read: who they are, indicators, series, latest values, records, and exports of all of it."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from ingest.api.gate import Gate
+from ingest.api.reading import account, indicators, latest, series
+from ingest.api.reading.catalogue import NO_CATALOGUE, Catalogue
+
+__all__ = ["NO_CATALOGUE", "Catalogue", "router"]
+
+
+def router(gate: Gate, catalogue: Catalogue) -> APIRouter:
+    """The routes, on this process's gate."""
+    routes = APIRouter(tags=["reading"])
+    routes.include_router(account.router(gate))
+    routes.include_router(latest.router(gate))
+    routes.include_router(series.router(gate))
+    routes.include_router(indicators.router(gate, catalogue))
+    return routes

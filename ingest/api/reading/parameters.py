@@ -1,0 +1,135 @@
+"""Parameters that reading routes share: moments, lists of names, whose data, and where a page begins."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from fastapi import Query, Request
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
+
+from ingest.api.gate import Gate
+from ingest.api.problems import Problem
+from store import scope
+
+T = TypeVar("T")
+
+_EARLIEST, _END = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+_UNESCAPED = re.compile(r"(\d) (\d\d:\d\d)$")
+
+
+def _plus(given: object) -> object:
+    """In an address a + that was not escaped arrives as a blank."""
+    return _UNESCAPED.sub(r"\1+\2", given) if isinstance(given, str) else given
+
+
+def _in_range(moment: datetime) -> datetime:
+    try:
+        utc = moment.astimezone(UTC)
+    except OverflowError:
+        utc = _END
+    if not (_EARLIEST <= utc < _END):
+        raise ValueError("must lie in the years 1970 to 2199 (UTC)")
+    return utc
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_plus), AfterValidator(_in_range)]
+From = Annotated[Moment | None, Query(alias="from", description="RFC 3339 with a zone; inclusive")]
+To = Annotated[Moment | None, Query(description="RFC 3339 with a zone; exclusive")]
+AsOf = Annotated[
+    Moment | None,
+    Query(description="RFC 3339 with a zone: as it was known then; default: as it is known now"),
+]
+Code = Annotated[str | None, Query(max_length=200)]
+Cursor = Annotated[
+    str | None, Query(max_length=2000, description="`next` of the answer before, as it was given")
+]
+Limit = Annotated[int, Query(ge=1, le=5000)]
+
+
+def printed(**given: str | None) -> None:
+    """Raises Problem for text that no name can hold."""
+    for field, text in given.items():
+        if text is not None and "\0" in text:
+            raise Problem("bad_parameter", {"field": field, "detail": "contains the character U+0000"})
+
+
+def names(field: str, given: str | None, most: int) -> list[str] | None:
+    """Names separated by commas; None when nothing was given. Raises Problem: more than `most`."""
+    if given is None:
+        return None
+    printed(**{field: given})
+    found = list(dict.fromkeys(name for name in given.split(",") if name))
+    if len(found) > most:
+        raise Problem(
+            "bad_parameter", {"field": field, "detail": f"names {len(found)}, at most {most} at once"}
+        )
+    return found
+
+
+def one_of(field: str, given: Sequence[str] | None, known: Sequence[str]) -> None:
+    """Raises Problem when one of the names given is not among the known ones."""
+    for name in given or ():
+        if name not in known:
+            shown = ", ".join(known)
+            raise Problem("bad_parameter", {"field": field, "detail": f"{name!r} is none of: {shown}"})
+
+
+def absent(request: Request, field: str, name: str) -> Problem:
+    """What is not there and what may not be seen are answered alike."""
+    return Problem("not_found", {"path": f"{request.url.path}?{field}={name}"})
+
+
+async def whose(gate: Gate, request: Request, code: str | None) -> int:
+    """The id of the unit that is named, or of the caller's own. Raises Problem: not in sight, or none named."""
+    who = await gate.who(request)
+    if code is None:
+        if who.unit_id is None:
+            raise Problem(
+                "bad_parameter",
+                {"field": "unit", "detail": "missing: you belong to no unit, so say which (its public code)"},
+            )
+        return who.unit_id
+    printed(unit=code)
+    found = await gate.query(scope.unit_id, code)
+    if found is None:
+        raise absent(request, "unit", code)
+    return found
+
+
+def fingerprint(*filters: Any) -> str:
+    """What a cursor is bound to: it goes on with the same question only."""
+    return hashlib.sha256(repr(filters).encode()).hexdigest()[:12]
+
+
+def cursor(of: str, place: Sequence[Any]) -> str:
+    """A place in an answer's order as opaque text."""
+    return base64.urlsafe_b64encode(msgspec.json.encode([of, *place])).decode().rstrip("=")
+
+
+def behind(given: str | None, of: str, kind: type[T]) -> T | None:
+    """The place that a cursor of the same question tells; `kind` is a NamedTuple. Raises Problem."""
+    if given is None:
+        return None
+    try:
+        # As Latin-1 the cursor stays one byte a character, so that nothing else gets through.
+        padded = given.encode("ascii") + b"=" * (-len(given) % 4)
+        said, *place = msgspec.json.decode(
+            base64.b64decode(padded, altchars=b"-_", validate=True), type=list[Any]
+        )
+        if said != of:
+            raise ValueError("of another question")
+        found: T = msgspec.convert(place, kind, strict=False)
+    except (ValueError, TypeError, msgspec.MsgspecError) as wrong:
+        detail = "is not `next` of an answer to the same question: begin anew without it"
+        raise Problem("bad_parameter", {"field": "cursor", "detail": detail}) from wrong
+    for value in place:
+        outside = isinstance(value, int) and not -(2**31) <= value < 2**31
+        if outside or (isinstance(value, str) and "\0" in value):
+            raise Problem("bad_parameter", {"field": "cursor", "detail": "is not `next` of an answer"})
+    return found

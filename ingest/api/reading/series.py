@@ -1,0 +1,160 @@
+"""Readings over time: raw when they fit into the points asked for, else rolled up."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+import psycopg
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
+
+from ingest.api.gate import Gate
+from ingest.api.problems import Problem
+from ingest.api.reading.latest import status_codes
+from ingest.api.reading.parameters import Code, From, To, absent, names, whose
+from store import scope, series
+from store.database import Connection, limit_statements
+from store.scope import Tag
+from store.signals import ENUMERATIONS
+from store.times import moment
+
+MOST_TAGS = 20
+MOST_POINTS = 2_000
+MOST_READINGS = 8_000_000
+"""Read for one answer: about four seconds of work of the database."""
+_STATEMENT_S = 30
+_ROLLUPS_AT_ONCE = 2
+_TEXTS = 2_000
+
+Quality = Literal["any", "usable", "good"]
+
+
+class Series(BaseModel):
+    """One tag: `points` says what the columns are. All columns that are not null have the same length.
+
+    raw: ts, value, quality (StatusCode). buckets: ts (the start), first, last, min, max, mean (of the readings),
+    count, good, bad; buckets without a reading are left out. texts: ts, text, quality.
+    """
+
+    tag: str
+    signal: str
+    data_type: str
+    unit: str
+    points: Literal["raw", "buckets", "texts"]
+    bucket_s: float | None
+    names: dict[str, str] | None
+    ts: list[int]
+    value: list[float | None] | None = None
+    text: list[str] | None = None
+    quality: list[int] | None = None
+    first: list[float | None] | None = None
+    last: list[float | None] | None = None
+    min: list[float | None] | None = None
+    max: list[float | None] | None = None
+    mean: list[float | None] | None = None
+    count: list[int] | None = None
+    good: list[int] | None = None
+    bad: list[int] | None = None
+    next: str | None
+
+
+class SeriesPage(BaseModel):
+    """One entry a tag, in the order asked for. Times are µs since 1970, UTC."""
+
+    start: datetime
+    end: datetime
+    series: list[Series]
+
+
+def router(gate: Gate) -> APIRouter:
+    """The route, on this process's gate."""
+    routes = APIRouter()
+    turns = asyncio.Semaphore(_ROLLUPS_AT_ONCE)
+
+    @routes.get("/api/v1/series", dependencies=[gate.allow("telemetry:read")], response_model=SeriesPage)
+    async def readings(
+        request: Request,
+        tags: Annotated[str, Query(max_length=8000, description="1 to 20 names, separated by commas")],
+        from_: From = None,
+        to: To = None,
+        points: Annotated[int, Query(ge=1, le=MOST_POINTS)] = MOST_POINTS,
+        quality: Annotated[
+            Quality, Query(description="which readings count: any, usable (not bad), good")
+        ] = "any",
+        unit: Code = None,
+    ) -> Response:
+        """Readings of some tags in [from, to), by default the last 24 hours, at most `points` of each.
+
+        What does not fit is rolled up into buckets of equal width, aligned to midnight of +08:00; every minimum and
+        maximum of the readings is one of its bucket. Text tags: the first 2,000 texts; go on with `from` = `next`.
+        """
+        wanted = names("tags", tags, MOST_TAGS)
+        if not wanted:
+            raise Problem("bad_parameter", {"field": "tags", "detail": "names no tag"})
+        end = to or datetime.now(UTC)
+        start = from_ or end - timedelta(hours=24)
+        if start >= end:
+            raise Problem("bad_parameter", {"field": "from", "detail": "must lie before `to`"})
+        unit_id = await whose(gate, request, unit)
+        known = {tag.name: tag for tag in await gate.query(scope.tags, unit_id, names=wanted)}
+        for name in wanted:
+            if name not in known:
+                raise absent(request, "tags", name)
+        chosen = [known[name] for name in wanted]
+        async with turns:
+            content = await gate.query(_series, chosen, start, end, points, quality)
+        return Response(content, media_type="application/json")
+
+    return routes
+
+
+def _series(
+    conn: Connection, tags: list[Tag], start: datetime, end: datetime, points: int, quality: Quality
+) -> bytes:
+    limit_statements(conn, _STATEMENT_S)
+    found, left = [], MOST_READINGS
+    for tag in tags:
+        try:
+            one, read = _one(conn, tag, start, end, points, quality, left)
+        except (series.TooMany, psycopg.errors.QueryCanceled) as too_many:
+            detail = (
+                f"{tag.name}: more than {MOST_READINGS:,} readings in this span, too many for one answer;"
+                " ask for a shorter span or fewer tags at once, or fetch the readings from /api/v1/export/readings"
+            )
+            raise Problem("bad_parameter", {"field": "from", "detail": detail}) from too_many
+        left -= read
+        found.append(one)
+    return msgspec.json.encode({"start": start, "end": end, "series": found})
+
+
+def _one(
+    conn: Connection, tag: Tag, start: datetime, end: datetime, points: int, quality: Quality, left: int
+) -> tuple[dict[str, Any], int]:
+    """One tag's entry, and how many readings were read for it. Raises TooMany."""
+    about: dict[str, Any] = {
+        "tag": tag.name, "signal": tag.signal, "data_type": tag.data_type, "unit": tag.unit, "bucket_s": None,
+        "names": None, "next": None,
+    }  # fmt: skip
+    if tag.data_type == "text":
+        told = series.texts(conn, tag.tag_id, start, end, _TEXTS, quality)
+        about["next"] = moment(told.ts[-1] + 1) if len(told.ts) == _TEXTS else None
+        codes = status_codes(np.array(told.quality, np.int16))
+        return {**about, "points": "texts", "ts": told.ts, "text": told.text, "quality": codes}, len(told.ts)
+    if tag.data_type == "enum":
+        about["names"] = {str(code): name for name, code in ENUMERATIONS.get(tag.signal, {}).items()}
+    raw = series.raw(conn, tag.tag_id, start, end, points + 1, quality)
+    if len(raw.ts) <= points:
+        return {
+            **about, "points": "raw", "ts": raw.ts.tolist(), "value": raw.value.tolist(),
+            "quality": status_codes(raw.quality),
+        }, len(raw.ts)  # fmt: skip
+    rolled = series.rolled(conn, tag.tag_id, start, end, points, left, quality)
+    return {
+        **about, "points": "buckets", "bucket_s": rolled.width_us / 1e6, "ts": rolled.ts, "first": rolled.first,
+        "last": rolled.last, "min": rolled.min, "max": rolled.max, "mean": rolled.mean, "count": rolled.count,
+        "good": rolled.good, "bad": rolled.bad,
+    }, sum(rolled.count)  # fmt: skip
