@@ -79,6 +79,8 @@ def attach(
     _register(app, board)
     for page in pages():
         page.register(app, board.current, board.want)
+    # Dash finds its assets when "/" is first asked for: whoever came to another page first had none of them.
+    app._setup_server()  # type: ignore[no-untyped-call]
     # Added last, so it stands outermost: nothing of Dash runs without a session.
     headers = protections(app.csp_hashes())
     api.add_middleware(Wall, sessions=sessions, open_paths=open_paths, headers=headers)

@@ -51,3 +51,5 @@ REPORTS = "reports"
 REPORTS_FORM = "reports-form"
 REPORTS_RESULT = "reports-result"
 REPORTS_RECENT = "reports-recent"
+
+UNIT = "unit-page"

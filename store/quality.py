@@ -49,6 +49,14 @@ class EquipmentQuality(NamedTuple):
     last_received_at: datetime | None
 
 
+class OpenReason(NamedTuple):
+    """How many entries are open for a reason, and the newest one's parameters."""
+
+    reason: str
+    open: int
+    parameters: dict[str, str]
+
+
 class Submitted(NamedTuple):
     """A submission of dataset records and its verdict."""
 
@@ -142,14 +150,15 @@ def of_equipment(
     return [EquipmentQuality(*row) for row in rows]
 
 
-def open_reasons(conn: Connection, unit_id: int) -> dict[str, int]:
-    """Reason → open entries of a unit's quarantine, most frequent first, among the newest OPEN_COUNTED."""
+def open_reasons(conn: Connection, unit_id: int) -> list[OpenReason]:
+    """Open entries of a unit's quarantine by reason, most frequent first, among the newest OPEN_COUNTED."""
     rows = conn.execute(
-        "SELECT reason, count(*) FROM (SELECT reason FROM quarantine WHERE unit_id = %s AND replayed_at IS NULL"
-        " ORDER BY quarantine_id DESC LIMIT %s) q GROUP BY 1 ORDER BY 2 DESC, 1",
+        "SELECT reason, count(*), (array_agg(parameters ORDER BY quarantine_id DESC))[1]"
+        " FROM (SELECT quarantine_id, reason, parameters FROM quarantine WHERE unit_id = %s AND replayed_at IS NULL"
+        "  ORDER BY quarantine_id DESC LIMIT %s) q GROUP BY 1 ORDER BY 2 DESC, 1",
         (unit_id, OPEN_COUNTED),
     )
-    return dict(rows.fetchall())
+    return [OpenReason(*row) for row in rows]
 
 
 def submitted(

@@ -46,6 +46,6 @@ class Page:
 def pages() -> tuple[Page, ...]:
     """Every page of the dashboard, in the order of the navigation."""
     # they import View and Page from here
-    from dashboard.pages import cluster, operations, overview, reports, supply
+    from dashboard.pages import cluster, operations, overview, reports, supply, unit
 
-    return (overview.PAGE, supply.PAGE, reports.PAGE, operations.PAGE, cluster.PAGE)
+    return (overview.PAGE, supply.PAGE, reports.PAGE, unit.PAGE, operations.PAGE, cluster.PAGE)

@@ -15,7 +15,7 @@ from ingest.api.problems import Problem
 from ingest.api.whose import UnitQuery, whose
 from store import heartbeats, quality
 from store.database import Connection
-from store.quality import EquipmentQuality, SourceQuality
+from store.quality import EquipmentQuality, OpenReason, SourceQuality
 from store.reasons import reason_of
 
 MOST = timedelta(days=31)
@@ -59,8 +59,8 @@ def router(gate: Gate) -> APIRouter:
             "equipment": [_equipment(one) for one in page],
             "next": page[-1].equipment if len(found.equipment) > limit else None,
             "refused": [
-                {"reason": code, "open": n, "message": {"zh": reason_of(code).zh, "en": reason_of(code).en}}
-                for code, n in found.refused.items()
+                {"reason": one.reason, "open": one.open, "message": reason_of(one.reason).message(one.parameters)}
+                for one in found.refused
             ],
         }  # fmt: skip
 
@@ -99,7 +99,7 @@ def router(gate: Gate) -> APIRouter:
 class _Found(NamedTuple):
     sources: list[SourceQuality]
     equipment: list[EquipmentQuality]
-    refused: dict[str, int]
+    refused: list[OpenReason]
     beats: list[heartbeats.Beat]
     minutes: dict[str, int]
 

@@ -280,7 +280,8 @@ def test_own_quality_and_submissions(module_dsn: str, operator: str) -> None:
         conn.execute("INSERT INTO latency_bucket VALUES (%s, %s, 30, 40)", (source, hour))
         conn.execute(
             "INSERT INTO quarantine (unit_id, source_id, batch, place, reason, parameters, original, received_at)"
-            " SELECT %s, %s, 'b', '$', 'unknown_tag', '{}', '', now() FROM generate_series(1, 3)",
+            " SELECT %s, %s, 'b', '$', 'unknown_tag', jsonb_build_object('tag', 'M' || n), '', now()"
+            " FROM generate_series(1, 3) n",
             (unit, source),
         )
         conn.execute(
@@ -302,7 +303,9 @@ def test_own_quality_and_submissions(module_dsn: str, operator: str) -> None:
             assert [machine[name] for name in rates] == [0.75, 0.8, 0.6, 0.75]
             assert machine["stopped_s"] == 900
             assert [idle[name] for name in rates] == [None] * 4
-            assert [(r["reason"], r["open"]) for r in found["refused"]] == [("unknown_tag", 3)]
+            [refused] = found["refused"]
+            assert (refused["reason"], refused["open"]) == ("unknown_tag", 3)
+            assert refused["message"]["en"] == "tag M3 is not registered"
             page = (await client.get("/api/v1/quality?limit=1")).json()
             rest = (await client.get(f"/api/v1/quality?limit=1&after={page['next']}")).json()
             assert [q["equipment"] for p in (page, rest) for q in p["equipment"]] == ["M1", "M2"]
