@@ -17,15 +17,20 @@ def connect(dsn: str, *, application: str, autocommit: bool = False) -> Connecti
     return conn
 
 
-def open_pool(dsn: str, *, application: str, max_size: int) -> ConnectionPool[Connection]:
-    """A bounded pool; opened without waiting, so that an absent server is an error of first use."""
+def open_pool(
+    dsn: str, *, application: str, max_size: int, within_s: float = 10.0
+) -> ConnectionPool[Connection]:
+    """A bounded pool; opened without waiting, so that an absent server is an error of first use.
+
+    A connection is had `within_s`, or psycopg_pool.PoolTimeout is raised.
+    """
     return ConnectionPool(
         dsn,
         min_size=1,
         max_size=max_size,
         kwargs=_options(application),
         open=True,
-        timeout=10,
+        timeout=within_s,
         name=application,
         check=ConnectionPool.check_connection,
     )

@@ -9,19 +9,18 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import psycopg
 from fastapi import Depends, Request
-from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ingest.api import credentials
 from ingest.api.decoders import Decoders
 from ingest.api.limits import UNIT_LIMITS, Meter, UnitLimits
 from ingest.api.problems import Problem
+from ingest.api.reaching import Database
 from ingest.api.rooms import Rooms
 from ingest.api.waiting import Asked, Waiting
 from ingest.log import Kind, Lane, Log, LogFull, LogUnavailable, Taken, UnitShareSpent
 from store import submissions
-from store.database import Connection, classify, open_pool
+from store.database import Connection, open_pool
 from store.identity import NOBODY, Permission, Principal, acting
 from store.registry import Unit
 from store.roles import Logins
@@ -55,9 +54,9 @@ class Gate:
     def __init__(
         self, logins: Logins, log_url: str, *, pool_size: int = 4, limits: UnitLimits = UNIT_LIMITS
     ) -> None:
-        self._pool = open_pool(logins.api, application="api", max_size=pool_size)
-        self._auth = open_pool(logins.auth, application="api-auth", max_size=2)
-        self._monitor = open_pool(logins.monitor, application="api-monitor", max_size=2)
+        self._callers = Database(open_pool(logins.api, application="api", max_size=pool_size))
+        self._auth = Database(open_pool(logins.auth, application="api-auth", max_size=2, within_s=3))
+        self._monitor = Database(open_pool(logins.monitor, application="api-monitor", max_size=2))
         self._log_url = log_url
         self._log: Log | None = None
         self._connecting = asyncio.Lock()
@@ -83,38 +82,37 @@ class Gate:
         """
         who = _caller.get()
 
-        def call() -> T:
-            with self._pool.connection() as conn, acting(conn, who):
+        def call(conn: Connection) -> T:
+            with acting(conn, who):
                 return function(conn, *args, **kwargs)
 
-        return await _threaded(call)
+        return await self._callers.run(call)
 
     async def _read_submissions(self, asked: Sequence[Asked]) -> dict[str, Submission]:
         by_caller: dict[tuple[Principal, int], set[str]] = {}
         for one in asked:
             by_caller.setdefault((one.who, one.unit_id), set()).add(one.batch)
 
-        def call() -> dict[str, Submission]:
+        def call(conn: Connection) -> dict[str, Submission]:
             found: dict[str, Submission] = {}
-            with self._pool.connection() as conn:
-                for (who, unit_id), batches in by_caller.items():
-                    with acting(conn, who):
-                        found |= submissions.find(conn, list(batches), unit_id)
+            for (who, unit_id), batches in by_caller.items():
+                with acting(conn, who):
+                    found |= submissions.find(conn, list(batches), unit_id)
             return found
 
-        return await _threaded(call)
+        return await self._callers.run(call)
 
     async def monitoring(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """The same for the platform's own accounts, whoever asks. Raises Problem when the database is away."""
-        return await _threaded(_on(self._monitor, function, *args, **kwargs))
+        return await self._monitor.run(lambda conn: function(conn, *args, **kwargs))
 
     async def authenticating(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """The same for checking credentials. Raises Problem when the database is away."""
-        return await _threaded(_on(self._auth, function, *args, **kwargs))
+        return await self._auth.run(lambda conn: function(conn, *args, **kwargs))
 
     def allow(self, permission: Permission) -> Any:
         """As a route's dependency: it serves who has this permission, and is served with that caller's scope."""
@@ -239,8 +237,8 @@ class Gate:
         await self.waiting.close()
         if self._log is not None:
             await self._log.close()
-        for pool in (self._pool, self._auth, self._monitor):
-            await asyncio.to_thread(pool.close)
+        for database in (self._callers, self._auth, self._monitor):
+            await database.close()
         await asyncio.to_thread(self.decoders.close)
 
     async def health(self) -> dict[str, Any]:
@@ -268,25 +266,3 @@ def _told() -> Iterator[None]:
         raise Problem("log_full", retry_after_s=10) from full
     except LogUnavailable as away:
         raise Problem("unavailable", retry_after_s=2) from away
-
-
-def _on(
-    pool: ConnectionPool[Connection],
-    function: Callable[Concatenate[Connection, P], T],
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> Callable[[], T]:
-    def call() -> T:
-        with pool.connection() as conn:
-            return function(conn, *args, **kwargs)
-
-    return call
-
-
-async def _threaded(call: Callable[[], T]) -> T:
-    try:
-        return await asyncio.to_thread(call)
-    except (psycopg.Error, PoolTimeout, OSError) as error:
-        if isinstance(error, PoolTimeout) or classify(error) == "transient":
-            raise Problem("unavailable", retry_after_s=5) from error
-        raise

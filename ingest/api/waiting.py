@@ -14,7 +14,7 @@ from store.submissions import Submission
 
 _EVERY_S = 0.05
 _FIND_WITHIN_S = 1.0
-_SLOW_S = 0.5
+_SLOW_S, _STUCK_S = 0.5, 2.0
 _AWAY_S = 2.0
 _LEAST_PATIENCE_S = 0.5
 _KEPT = 10_000
@@ -46,8 +46,7 @@ class Waiting:
 
     async def find(self, asked: Asked) -> Submission | None:
         """What the store knows of a submission now; None when that is nothing, or the database is away."""
-        since = self._asking_since
-        if since is not None and time.monotonic() - since > _SLOW_S:
+        if self._asked_for(_SLOW_S):
             return None
         return await self._ask(asked, False, _FIND_WITHIN_S)
 
@@ -56,6 +55,8 @@ class Waiting:
 
         Who waited in vain waits for a shorter time next: a writer that is behind does not keep all its senders.
         """
+        if self._asked_for(_STUCK_S):
+            return None
         patience = min(within_s, self._patience.get(asked.unit_id, within_s))
         found = await self._ask(asked, True, patience)
         if found is not None:
@@ -72,6 +73,10 @@ class Waiting:
             self._poller.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._poller
+
+    def _asked_for(self, seconds: float) -> bool:
+        """Whether the store has kept the poller waiting for longer."""
+        return self._asking_since is not None and time.monotonic() - self._asking_since > seconds
 
     async def _ask(self, asked: Asked, until_applied: bool, within_s: float) -> Submission | None:
         if time.monotonic() < self._away_until:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from qunce.process import free_port
 from store.database import connect
 from tests.integration.test_api import MASTER, go, now, platform, register_master, registered, settled
 
@@ -208,5 +214,50 @@ def test_line_protocol_lands_and_its_clients_do_the_right_thing(registered: tupl
                 ("line 3 records[2]", f"{lines[1]},x=1"),
                 ("line 2 records[1]", "nonsense"),
             ]
+
+    go(test())
+
+
+@pytest.fixture
+def behind(registered: tuple[str, str], tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """(DSN through a network that can fail, the file that says how it does)."""
+    dsn, port, control = registered[0], free_port(), tmp_path / "control"
+    control.write_text("{}")
+    target = conninfo_to_dict(dsn)["port"]
+    command = [sys.executable, "-m", "tests.chaos.proxy", str(control), f"{port}:{target}"]
+    child = subprocess.Popen(command)
+    yield make_conninfo(dsn, host="127.0.0.1", port=port), control
+    child.kill()
+    child.wait()
+
+
+def test_readings_are_taken_and_keys_hold_while_the_database_is_away(
+    registered: tuple[str, str], behind: tuple[str, Path]
+) -> None:
+    async def test() -> None:
+        dsn, url = registered
+        async with platform(dsn, url) as client:
+            await register_master(client)
+        far, control = behind
+        async with platform(far, url, with_writer=False) as client:
+            at = now()
+            warm = await push(client, row(at, 1), Prefer="respond-async")
+            assert warm.status_code == 202  # whose the key is, and the unit's tags, are known from now on
+            control.write_text('{"hole": true, "cuts": 1}')
+            await asyncio.sleep(0.3)
+            begun = time.monotonic()
+            first = await push(client, row(at, 2), Idempotency_Key="k")
+            again = await push(client, row(at, 2), Idempotency_Key="k")
+            other = await push(client, row(at, 3), Idempotency_Key="k")
+            line = await client.post("/api/v2/write", content=f"M1 produced=4i {time.time_ns()}")
+            assert [r.status_code for r in (first, again, other, line)] == [202, 202, 422, 204]
+            assert first.json() == again.json()
+            assert again.headers["idempotent-replayed"] == "true"
+            assert time.monotonic() - begun < 20
+            control.write_text("{}")
+        async with platform(dsn, url) as client:
+            back = await push(client, row(at, 2), Idempotency_Key="k")
+            assert back.headers["idempotent-replayed"] == "true"
+            assert verdicts(back) == ["correction"]
 
     go(test())
