@@ -54,6 +54,7 @@ def theirs(dsn: str, made: World) -> dict[str, str]:
             "quarantine_id": one("SELECT quarantine_id FROM quarantine WHERE unit_id = %s"),
             "batch": one("SELECT batch FROM submission WHERE unit_id = %s"),
             "key_id": one("SELECT key_id FROM api_key WHERE unit_id = %s"),
+            "upload_id": one("SELECT upload_id FROM file_upload WHERE unit_id = %s"),
             "name": "enterprise",
             "person_id": one("SELECT max(person_id) FROM person WHERE unit_id IS DISTINCT FROM %s"),
         }
@@ -115,6 +116,8 @@ def test_what_is_anothers_does_not_exist(world: tuple[str, World], nats_fresh: s
             for path in (
                 f"/api/v1/quarantine/{values['quarantine_id']}",
                 f"/api/v1/submissions/{values['batch']}",
+                f"/api/v1/files/{values['upload_id']}",
+                f"/api/v1/files/{values['upload_id']}/marked",
             ):
                 answer = await client.get(path, headers=headers)
                 assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), path
