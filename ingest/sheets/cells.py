@@ -33,7 +33,7 @@ _TIME = re.compile(
 _ROUNDED = re.compile(r"\d(\.\d+)?[eE]\+1\d")
 _SERIAL = range(18_264, 73_051)
 """Excel's day numbers of 1950 to 2099, as a cell shows them that nobody formatted as a date."""
-_SEPARATORS = re.compile(r"[;;、\n]+")
+_SEPARATORS = re.compile(r"[;\uff1b\u3001\n]+")
 
 
 class CellFault(Exception):
