@@ -28,6 +28,7 @@ from ingest.api import (
     submissions,
 )
 from ingest.api.doors import OPEN, methods_at, require_declared
+from ingest.api.exporting import Exports
 from ingest.api.filing import Filing
 from ingest.api.gate import Gate
 from ingest.api.limits import UNIT_LIMITS, UnitLimits
@@ -62,6 +63,7 @@ def create_api(
     """
     gate = Gate(logins, log_url, pool_size=pool_size, limits=limits)
     filing = Filing(gate)
+    exports = Exports(logins.api)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -70,6 +72,7 @@ def create_api(
         gate.decoders.start()
         yield
         await filing.close()
+        await exports.close()
         await gate.close()
 
     app = FastAPI(
@@ -88,7 +91,7 @@ def create_api(
     app.include_router(datasets.router(gate))
     app.include_router(files.router(gate, filing))
     app.include_router(submissions.router(gate))
-    app.include_router(reading.router(gate, catalogue))
+    app.include_router(reading.router(gate, exports, catalogue))
     app.include_router(quarantine.router(gate))
     app.include_router(keys.router(gate))
     app.include_router(stoppages.router(gate))

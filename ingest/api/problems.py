@@ -68,6 +68,9 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
     "busy": (429, "Too many requests at once", Reason(
         "同时处理的数据过多,本次没有接收", "too much is being taken at once; nothing of this was taken",
         "请在 {retry_after} 秒后原样重发", "Send the same again after {retry_after} s")),
+    "too_many_exports": (429, "Too many exports at once", Reason(
+        "同时进行的导出过多(每个单位或账号最多 {limit} 个)", "too many exports at once ({limit} of each unit or person)",
+        "请等前一个导出完成,或在 {retry_after} 秒后重试", "Wait for an earlier one to end, or try again after {retry_after} s")),
     "too_much_refused": (429, "Too much was refused", Reason(
         "近期被拒收的数据过多,本次没有接收", "too much of what was sent lately was refused; nothing of this was taken",
         "请先按 GET /api/v1/quarantine 中的原因改正,并在 {retry_after} 秒后重发",

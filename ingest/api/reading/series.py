@@ -25,7 +25,7 @@ from store.times import moment
 MOST_TAGS = 20
 MOST_POINTS = 2_000
 MOST_READINGS = 8_000_000
-"""Read for one answer: about four seconds of work of the database."""
+"""Read for one answer: some seconds of work of the database."""
 _STATEMENT_S = 30
 _ROLLUPS_AT_ONCE = 2
 _TEXTS = 2_000
@@ -122,8 +122,8 @@ def _series(
             one, read = _one(conn, tag, start, end, points, quality, left)
         except (series.TooMany, psycopg.errors.QueryCanceled) as too_many:
             detail = (
-                f"{tag.name}: more than {MOST_READINGS:,} readings in this span, too many for one answer;"
-                " ask for a shorter span or fewer tags at once, or fetch the readings from /api/v1/export/readings"
+                f"{tag.name}: too many readings in this span for one answer, which may read {MOST_READINGS:,} in"
+                f" {_STATEMENT_S} s; ask for a shorter span or fewer tags at once, or fetch the readings from /api/v1/export/readings"
             )
             raise Problem("bad_parameter", {"field": "from", "detail": detail}) from too_many
         left -= read
