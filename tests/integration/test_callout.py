@@ -280,7 +280,9 @@ def test_a_key_revoked_while_nobody_watched(platform: Platform) -> None:
         assert other.publish(f"qunce/v1/{ONE}/measurements")
 
 
-def test_a_key_that_was_given_an_end_and_many_connections(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_was_given_an_end_and_many_connections(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(broker, "_PAGE", 2)
     key = platform.issue(ONE)
     devices = [Device(platform, ONE, key) for _ in range(5)]
