@@ -17,9 +17,13 @@ help: ## 显示帮助 | show this help
 demo: $(READY) ## 一条命令启动全平台演示 | the whole platform with a simulated province (ARGS='--help' shows options)
 	@exec .venv/bin/qunce demo $(ARGS)
 
+# Most of a test is waiting for real servers, so more of them run at once than there are cores. A database
+# server of one's own (QUNCE_TEST_DSN) may take one connection only: there they run one after the other.
+WORKERS := $(if $(QUNCE_TEST_DSN),,-n 3 --dist loadfile)
+
 test: $(READY) ## 运行全部测试 | all tests: unit, integration, browser
 	@$(PYTHON) deploy/browser.py
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest $(WORKERS) $(ARGS)
 
 lint: $(READY) ## 静态检查 | ruff, mypy --strict, the rooms' import rules, generated docs
 	@.venv/bin/ruff check .

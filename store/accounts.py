@@ -363,7 +363,7 @@ def count_held(conn: Connection) -> list[SourceHeld]:
     rows = conn.execute(
         "SELECT u.code, s.key, count(q.quarantine_id) FROM source s JOIN lead_unit u USING (unit_id)"
         " LEFT JOIN quarantine q ON q.source_id = s.source_id"
-        "   AND NOT EXISTS (SELECT FROM submission b WHERE b.batch = q.batch)"
+        "   AND NOT EXISTS (SELECT FROM submission b WHERE b.batch = q.batch AND b.dataset <> 'measurements')"
         " GROUP BY u.code, s.key ORDER BY u.code, s.key"
     )
     return [SourceHeld(*row) for row in rows]

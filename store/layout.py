@@ -70,7 +70,7 @@ class DayPartitions:
             return
         for day in sorted(set(days) - self._known):
             with conn.transaction():
-                conn.execute("SELECT make_day_partition(%s)", (day,))
+                conn.execute("SELECT make_day_partition(%s::date)", (day,))
             self._known.add(day)
 
 
