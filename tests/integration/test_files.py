@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import io
 import json
 import time
@@ -13,16 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import nats
 import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from nats.js.errors import NotFoundError
 from rich.console import Console
 from typer.testing import CliRunner
 
-from ingest.log import STREAM, Log
 from ingest.sheets.reading import read_table
 from qunce.cli import app
 from qunce.push.backfill import backfill, progress_file
@@ -42,14 +37,6 @@ HEADING = ["code", "enterprise_uscc", "name", "kind", "digital", "networked"]
 
 @pytest.fixture(scope="module")
 def client(module_dsn: str, nats_url: str) -> Iterator[httpx.Client]:
-    async def empty() -> None:
-        away = await nats.connect(nats_url)
-        with contextlib.suppress(NotFoundError):
-            await away.jetstream().delete_stream(STREAM)
-        await away.close()
-        await (await Log.connect(nats_url, name="test", max_bytes=2**28)).close()
-
-    asyncio.run(empty())
     with connect(module_dsn, application="test") as conn:
         for code, key in (("GD-AAA-01", KEY), ("GD-BBB-01", OTHER)):
             register_unit(conn, NewUnit(code, "单位", "Unit", 1, USCC))
