@@ -126,7 +126,7 @@
       pieces.push(make("p", { class: "report-note" }, say("ignored", { cell: column.cell, heading: column.heading })));
     });
     if (job.marked) {
-      pieces.push(make("p", {}, make("a", { class: "button", href: job.marked, download: true, "data-marked": true }, say("marked"))));
+      pieces.push(make("p", { class: "report-marked" }, make("a", { class: "button", href: job.marked, download: true, "data-marked": true }, say("marked"))));
     }
     if (job.errors.length) { pieces.push(errors(job)); }
     if (job.errors_cut) { pieces.push(make("p", { class: "report-note" }, say("cut", { n: job.errors.length }))); }
@@ -140,7 +140,9 @@
   }
   function table(heads, rows) {
     return make("table", { class: "table" }, [
-      make("thead", {}, make("tr", {}, heads.map(function (key) { return make("th", { scope: "col" }, say(key)); }))),
+      make("thead", {}, make("tr", {}, heads.map(function (key) {
+        return make("th", { scope: "col", class: key.indexOf("count.") === 0 ? "num" : "" }, say(key));
+      }))),
       make("tbody", {}, rows)]);
   }
   function recent() {

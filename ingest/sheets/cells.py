@@ -66,7 +66,7 @@ def value_of(column: Column, raw: Any, epoch: datetime = WINDOWS_EPOCH) -> Any:
     if isinstance(raw, str):
         raw = original(raw.strip(_BLANKS))
         if raw.upper() in EXCEL_ERRORS:
-            raise CellFault("cell_error", {"field": column.field, "got": raw[:_SHOWN]})
+            raise CellFault("cell_error", {"field": column.called, "got": raw[:_SHOWN]})
     if column.kind == "list":
         parts = _SEPARATORS.split(raw) if isinstance(raw, str) else [raw]
         return [_READ[column.item](column, one, epoch) for one in parts if not is_blank(one)]
@@ -75,7 +75,7 @@ def value_of(column: Column, raw: Any, epoch: datetime = WINDOWS_EPOCH) -> Any:
 
 def _wrong(column: Column, raw: Any, kind: Kind | None = None) -> CellFault:
     zh, en = KINDS[kind or column.kind]
-    parameters = {"field": column.field, "expected": f"{zh} / {en}", "got": shown(raw)}
+    parameters = {"field": column.called, "expected": f"{zh} / {en}", "got": shown(raw)}
     return CellFault("cell_type", parameters)
 
 
@@ -88,13 +88,13 @@ def _text(column: Column, raw: Any, _: datetime) -> str:
         return "TRUE" if raw else "FALSE"
     if isinstance(raw, int | float):
         if abs(raw) >= 10**_SAFE_DIGITS:
-            raise CellFault("digits_lost", {"field": column.field, "got": shown(raw)})
+            raise CellFault("digits_lost", {"field": column.called, "got": shown(raw)})
         return str(int(raw)) if float(raw).is_integer() else repr(raw)
     if isinstance(raw, str):
         text = raw.strip(_BLANKS)
         half = _half(text)
         if _ROUNDED.fullmatch(half):  # an 18-digit code that a spreadsheet has saved as CSV
-            raise CellFault("digits_lost", {"field": column.field, "got": shown(raw)})
+            raise CellFault("digits_lost", {"field": column.called, "got": shown(raw)})
         return half if half.isascii() else text  # codes in full width; names keep their punctuation
     raise _wrong(column, raw, "text")
 
@@ -140,7 +140,7 @@ def _choice(column: Column, raw: Any, epoch: datetime) -> str:
         if wanted in (folded(code), *map(folded, names)):
             return code
     known = "、".join(names[0] for names in column.choices.values())
-    raise CellFault("unknown_choice", {"field": column.field, "got": shown(raw), "known": known[:500]})
+    raise CellFault("unknown_choice", {"field": column.called, "got": shown(raw), "known": known[:500]})
 
 
 def _date(column: Column, raw: Any, epoch: datetime) -> str:

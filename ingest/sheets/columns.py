@@ -44,6 +44,11 @@ class Column:
     item: Kind = "text"
 
     @property
+    def called(self) -> str:
+        """What messages call it: the heading and the field."""
+        return self.field if self.zh == self.field else f"{self.zh} {self.field}"
+
+    @property
     def names(self) -> frozenset[str]:
         """Headings by which the column is known, folded."""
         return frozenset(folded(name) for name in (self.field, self.zh, self.en))

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from ingest.batch import Refusal
 from ingest.datasets import DATASETS, natural_key
 from ingest.sheets.cells import CellFault, is_blank, shown, value_of
-from ingest.sheets.columns import columns_of
+from ingest.sheets.columns import Column, columns_of
 from ingest.sheets.reading import Table
 
 
@@ -78,8 +78,8 @@ def _values(
     marks: list[Mark] = []
     if number in table.merged:
         at = table.merged[number]
-        field = table.heading.columns[at].field
-        marks.append(Mark(number, at, field, "merged_cell", {"field": field}))
+        column = table.heading.columns[at]
+        marks.append(Mark(number, at, column.field, "merged_cell", {"field": column.called}))
     for i, column in table.heading.columns.items():
         cell = cells[i] if i < len(cells) else None
         if is_blank(cell):
@@ -113,27 +113,28 @@ _ZH: Mapping[str, str] = MappingProxyType(
     {
         "string_too_short": "至少 {min_length} 个字符",
         "string_too_long": "最多 {max_length} 个字符",
-        "string_pattern_mismatch": "格式应符合 {pattern}",
+        "string_pattern_mismatch": "格式不符 {pattern}",
         "greater_than": "应大于 {gt}",
         "greater_than_equal": "应不小于 {ge}",
         "less_than": "应小于 {lt}",
         "less_than_equal": "应不大于 {le}",
         "finite_number": "应为有限的数",
-        "int_type": "应为整数",
-        "literal_error": "应为 {expected} 之一",
     }
 )
 """The model's own rules in Chinese; what is not here is said in the model's words alone."""
 
 
-def _rule(field: str, error: ErrorDetails) -> tuple[str, dict[str, str]]:
-    """(reason, parameters) of what the model says."""
+def _rule(column: Column | None, error: ErrorDetails) -> tuple[str, dict[str, str]]:
+    """(reason, parameters) of what the model says of a column, or of the row as a whole."""
+    called = "record" if column is None else column.called
     if error["type"] == "missing":
-        return "missing_field", {"field": field}
+        return "missing_field", {"field": called}
     detail = error["msg"].removeprefix("Value error, ")
     if (zh := _ZH.get(error["type"])) is not None:
         detail = f"{zh.format_map(error.get('ctx', {}))} / {detail}"
-    return "invalid_field", {"field": field or "record", "detail": detail}
+    if error["type"] == "string_pattern_mismatch" and column is not None and column.examples:
+        detail = f"{detail}; 例如 e.g. {column.examples[0]}"
+    return "invalid_field", {"field": called, "detail": detail}
 
 
 def _judged(
@@ -142,6 +143,7 @@ def _judged(
 ) -> Judged:  # fmt: skip
     original = msgspec.json.encode(raw)
     at = {column.field: i for i, column in table.heading.columns.items()}
+    named = {column.field: column for column in columns_of(dataset)}
     failed = {mark.field for mark in marks}
     record: dict[str, Any] = {}
     try:
@@ -156,7 +158,7 @@ def _judged(
             if field in failed:  # it is missing because the cell could not be read
                 continue
             failed.add(field)
-            marks.append(Mark(number, at.get(field), field, *_rule(field, one)))
+            marks.append(Mark(number, at.get(field), field, *_rule(named.get(field), one)))
     if not marks:
         key = natural_key(dataset, record)
         before = seen.setdefault(key, (number, record))

@@ -128,7 +128,7 @@ def test_what_is_refused_comes_back_marked(client: httpx.Client) -> None:
     answer = client.get(job["marked"])
     assert answer.headers["content-disposition"].startswith("attachment")
     book = openpyxl.load_workbook(io.BytesIO(answer.content))
-    assert book.active["E3"].comment.text.startswith("digital 应为")
+    assert book.active["E3"].comment.text.startswith("是否数字化设备 digital 应为")
     assert book.active["A2"].comment is None
     assert len(list(book["校验结果 Result"].iter_rows(min_row=5))) == 3
     held = client.get("/api/v1/quarantine", params={"reason": "cell_type"}).json()["quarantine"]
@@ -185,7 +185,7 @@ def test_a_form_from_a_browser_and_csv_of_a_chinese_excel(client: httpx.Client) 
     lines = marked.content.decode("gbk").splitlines()
     assert lines[0].endswith(";错误 error;处理 mend")
     assert lines[1] == f"E1;{USCC};一号机;CNC;是;否"
-    assert "[E3] digital 应为是或否" in lines[2]
+    assert "[E3] 是否数字化设备 digital 应为" in lines[2]
     assert "%E8%AE%BE%E5%A4%87" in marked.headers["content-disposition"]
 
 
@@ -263,7 +263,7 @@ def test_the_command_line_sends_a_file_and_keeps_the_marked_one(client: httpx.Cl
     job = json.loads(said[said.index("{") :])
     assert (code, counts(job)) == (1, (1, 0, 0, 1))
     book = openpyxl.load_workbook(tmp_path / "设备.marked.xlsx")
-    assert book.active["F3"].comment.text.startswith("networked")
+    assert book.active["F3"].comment.text.startswith("是否联网 networked")
     file.write_bytes(sheet([machine("I1"), machine("I2")]))
     assert qunce(client, "push", file, "--dataset", "equipment")[0] == 0
     code, said = qunce(client, "push", file, "--dataset", "nothing")
