@@ -278,7 +278,7 @@ def _facts(
                 s.unit_code, s.key, s.interval_s, s.last_received_at, s.last_source_ts,
                 delay.value if delay else None, delay.computed_at if delay else None,
                 s.recent_accepted, s.recent_quarantined,
-                s.sends_live,
+                s.sends_live and not s.stopped,
             )
         )  # fmt: skip
     rates = [

@@ -17,6 +17,7 @@ class Supply(NamedTuple):
     reporting interval of the unit's tags; None while it has none. `sends_live`: it has sent live rows,
     so silence means something (a source may only bring back-fill or reports). `beat_at`: its last
     heartbeat, else the last of anything that sends for the unit; `beat_skew_s`: how far that clock was ahead.
+    `stopped`: all equipment of the unit that is to report stands still by a declared stoppage, so silence is expected.
     """
 
     source_id: int
@@ -40,6 +41,7 @@ class Supply(NamedTuple):
     sends_live: bool
     beat_at: datetime | None
     beat_skew_s: float | None
+    stopped: bool
 
 
 class Refusal(NamedTuple):
@@ -81,7 +83,14 @@ def supplies(conn: Connection) -> list[Supply]:
         " coalesce(g.corrections, 0), coalesce(g.quarantined, 0), g.last_received_at, g.last_source_ts,"
         " coalesce(h.accepted, 0)::bigint, coalesce(h.quarantined, 0)::bigint,"
         " coalesce(h.live, 0)::bigint, coalesce(h.timely, 0)::bigint, i.interval_s,"
-        " EXISTS (SELECT 1 FROM latency_bucket l WHERE l.source_id = s.source_id), b.received_at, b.skew_s"
+        " EXISTS (SELECT 1 FROM latency_bucket l WHERE l.source_id = s.source_id), b.received_at, b.skew_s,"
+        " EXISTS (SELECT FROM stoppage p WHERE p.unit_id = u.unit_id AND p.withdrawn_at IS NULL"
+        "   AND p.start_at <= now() AND coalesce(p.end_at, 'infinity') > now())"
+        " AND NOT EXISTS (SELECT FROM equipment q WHERE q.unit_id = u.unit_id"
+        "   AND EXISTS (SELECT FROM tag t JOIN reporting_schedule USING (tag_id) WHERE t.equipment_id = q.equipment_id)"
+        "   AND NOT EXISTS (SELECT FROM stoppage_equipment x JOIN stoppage p USING (stoppage_id)"
+        "     WHERE x.equipment_id = q.equipment_id AND p.withdrawn_at IS NULL"
+        "      AND p.start_at <= now() AND coalesce(p.end_at, 'infinity') > now()))"
         " FROM source s JOIN lead_unit u USING (unit_id)"
         " LEFT JOIN ingest_ledger g USING (source_id)"
         " LEFT JOIN (SELECT source_id, sum(accepted) accepted, sum(quarantined) quarantined,"

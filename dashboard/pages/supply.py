@@ -139,12 +139,19 @@ def _rank(picture: Picture, source: Supply) -> tuple[int, str, str]:
 def _row(lang: Language, picture: Picture, source: Supply, unit: str) -> Html:
     pilot = next((p for p in picture.pilots if p.unit_id == source.unit_id), None)
     found = _problems(picture, source)
-    idle = source.last_received_at is None or not source.sends_live
+    idle = source.last_received_at is None or not source.sends_live or source.stopped
     state = found[0].severity if found else "stale" if idle else "good"
     status = (
         text(lang, f"problem.{found[0].kind}.title")
         if found
-        else text(lang, "supply.no_live" if state == "stale" else f"severity.{state}")
+        else text(
+            lang,
+            "supply.stopped"
+            if source.stopped
+            else "supply.no_live"
+            if state == "stale"
+            else f"severity.{state}",
+        )
     )
     p95 = pick(picture.by_source, source.source_id, "dq.latency_p95", ("now", "hour", "day"))
     delay = shown(lang, "dq.latency_p95", p95.value if p95 else None)

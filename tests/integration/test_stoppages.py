@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from metrics import engine
-from store import rollups, stoppages
+from store import rollups, stoppages, supply
 from store.database import Connection, connect
 from store.identity import Principal, acting, key_principal
 from store.roles import role_dsn
@@ -144,6 +144,8 @@ def test_ending_a_stoppage_reopens_what_it_no_longer_covers(
             api, unit.id, NewStoppage("relocation", START + 10 * HOUR, None, "搬迁")
         )
     assert open_ended.scope == "all"
+    # While all of a unit stands still nobody is told that it is silent.
+    assert {s.unit_code for s in supply.supplies(conn) if s.stopped} == {unit.unit}
     work(conn)
     stopped = hours(conn).query("equipment_id == @machine and stopped_s > 0")
     assert len(stopped) == 15  # 14 whole hours of the day, and the one in progress

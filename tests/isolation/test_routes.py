@@ -53,6 +53,7 @@ def theirs(dsn: str, made: World) -> dict[str, str]:
         return {
             "quarantine_id": one("SELECT quarantine_id FROM quarantine WHERE unit_id = %s"),
             "batch": one("SELECT batch FROM submission WHERE unit_id = %s"),
+            "stoppage_id": one("SELECT stoppage_id FROM stoppage WHERE unit_id = %s"),
             "key_id": one("SELECT key_id FROM api_key WHERE unit_id = %s"),
             "upload_id": one("SELECT upload_id FROM file_upload WHERE unit_id = %s"),
             "name": "enterprise",
