@@ -92,7 +92,7 @@ def prepare_live(
             machine = np.r_[0, others].astype(np.int32)
             # Read when it was due, however long the one before took to be acknowledged.
             chunk = Chunk(unit, machine, np.full(scans, int(due * 1e6)))
-            clients[unit].post(body(fleet, chunk), f"fresh/{turn}")
+            clients[unit].post(body(fleet, chunk), f"fresh/{begin:.6f}/{turn}")
             sent.append(chunk)
             turn += 1
         clients[unit].close()

@@ -125,6 +125,9 @@ class Postgres:
             conn.execute(sql.SQL("CREATE ROLE qunce LOGIN PASSWORD {}").format(password))
         # It makes the application's own roles, some of which pass row security (store/roles.py).
         conn.execute("ALTER ROLE qunce CREATEROLE BYPASSRLS")
+        conn.execute(
+            "GRANT pg_read_all_stats, pg_signal_backend TO qunce"
+        )  # whose connections there are; to end one
         if conn.execute("SELECT 1 FROM pg_database WHERE datname = 'qunce'").fetchone() is None:
             conn.execute("CREATE DATABASE qunce OWNER qunce")
 
