@@ -151,16 +151,20 @@ def settle(
         "log": given.log.url or SecretStr(embedded["log.url"]),
         "mqtt": given.mqtt.url or SecretStr(embedded["mqtt.url"]),
     }
-    callout = given.mqtt.callout_url
+    callout, told = given.mqtt.callout_url, given.mqtt.public_url
     if given.mqtt.url is None:
         callout = SecretStr(embedded["mqtt.callout_url"])
+        # Units are told the address alone: the user and password in the URL are the platform's own.
+        told = told or f"mqtt://{values['mqtt'].get_secret_value().rpartition('@')[2].rstrip('/')}"
     log_bytes = given.log.max_bytes if log_room is None else min(given.log.max_bytes, log_room // 2)
     settings = given.model_copy(
         update={
             "data_dir": ground.root,
             "database": given.database.model_copy(update={"dsn": values["database"]}),
             "log": given.log.model_copy(update={"url": values["log"], "max_bytes": log_bytes}),
-            "mqtt": given.mqtt.model_copy(update={"url": values["mqtt"], "callout_url": callout}),
+            "mqtt": given.mqtt.model_copy(
+                update={"url": values["mqtt"], "callout_url": callout, "public_url": told}
+            ),
             "api": given.api.model_copy(update={"port": ports["api"]}),
             "dashboard": given.dashboard.model_copy(
                 update={"password": password, "signing_key": signing_key}
