@@ -62,7 +62,9 @@ def test_secrets_are_made_once_and_given_settings_win(tmp_path: Path) -> None:
     third = settle(given, ground, {"api": 9000}, EMBEDDED)
     assert third.database == given.database
     assert third.mqtt.callout_url is not None  # the demo's own broker asks
-    assert third.mqtt.public_url == "mqtt://127.0.0.1:2"  # as units are told it, without the platform's password
+    assert (
+        third.mqtt.public_url == "mqtt://127.0.0.1:2"
+    )  # as units are told it, without the platform's password
     elsewhere = Settings.model_validate({"mqtt": {"url": "mqtt://u:p@mosquitto"}})
     assert settle(elsewhere, ground, ports, EMBEDDED).mqtt.callout_url is None
     third = settle(given, ground, {"api": 9000}, EMBEDDED)
