@@ -122,13 +122,13 @@ class Server:
     def _drop(self, name: str) -> None:
         drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
         with connect(self.dsn, application="test", autocommit=True) as conn:
-            for attempt in range(40):
+            for attempt in range(240):
                 try:
                     conn.execute(drop)
                     return
                 except psycopg.errors.InsufficientPrivilege:
                     # An autovacuum worker is in there, and only a superuser may end it: it ends by itself.
-                    if attempt == 39:
+                    if attempt == 239:
                         raise
                     time.sleep(0.25)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import httpx
@@ -41,6 +41,9 @@ def world(module_dsn: str) -> tuple[str, World]:
         conn.execute(
             "INSERT INTO tag (unit_id, equipment_id, name, signal, data_type, unit) VALUES (%s, %s, 'M1.alarm', 'alarm', 'text', '1')",
             (made.units[A], made.equipment[A]),
+        )
+        conn.execute(
+            "INSERT INTO reporting_schedule SELECT tag_id, %s, 1 FROM tag WHERE name = 'M1.alarm'", (DAY,)
         )
         conn.execute(
             "INSERT INTO event SELECT tag_id, %s::timestamptz + n * interval '1 second', '=HYPERLINK(' || n, -32768"
@@ -129,6 +132,45 @@ def test_indicators_are_exported_as_they_are_read(
                 one["entity"].get("unit") for one in shown.json()["indicators"]
             }
         assert rows[0]["name_zh"]
+
+    ask(dsn, test)
+
+
+def test_records_are_exported_as_they_are_read(
+    world: tuple[str, World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "_PAGE", 1)
+    dsn, made = world
+
+    async def test(client: httpx.AsyncClient) -> None:
+        for who, dataset, n in (
+            ("key of A", "tag", 2), ("province", "enterprise", 2), ("bank", "enterprise", 1), ("bank", "equipment", 0),
+            ("enterprise of A", "production_order", 1), ("key of A", "shift_calendar", 1),
+        ):  # fmt: skip
+            shown = (await client.get(f"/api/v1/datasets/{dataset}/records", headers=as_(made, who))).json()[
+                "records"
+            ]
+            answer = await client.get(
+                f"/api/v1/export/datasets/{dataset}?format=parquet", headers=as_(made, who)
+            )
+            rows = pyarrow.parquet.read_table(io.BytesIO(answer.content)).to_pylist()
+            assert [row["lead_unit"] for row in rows] == [one["unit"] for one in shown]
+            assert len(rows) == n, (who, dataset)
+            for row, one in zip(rows, shown, strict=True):
+                assert set(row) == {"lead_unit", "revision", "received_at", *one["record"]}
+                same = {k: v for k, v in one["record"].items() if isinstance(v, str | float | bool | int)}
+                assert {
+                    k: row[k] if not isinstance(row[k], datetime | date) else one["record"][k] for k in same
+                } == same
+        sheet = await client.get(
+            "/api/v1/export/datasets/production_order?format=csv", headers=as_(made, "key of A")
+        )
+        assert "2026-11-20T08:00:00.000000Z" in sheet.text
+        assert (
+            await client.get("/api/v1/export/datasets/none", headers=as_(made, "bank"))
+        ).status_code == 404
+        other = await client.get(f"/api/v1/export/datasets/park?unit={B}", headers=as_(made, "key of A"))
+        assert other.status_code == 404
 
     ask(dsn, test)
 

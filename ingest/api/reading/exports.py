@@ -1,8 +1,8 @@
-"""Exports of what can be read: readings, indicator values, as files of any size."""
+"""Exports of what can be read: readings, indicator values, records, as files of any size."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -16,10 +16,11 @@ from ingest.api.problems import Problem
 from ingest.api.reading.catalogue import Catalogue
 from ingest.api.reading.indicators import Chosen
 from ingest.api.reading.latest import status_codes
-from ingest.api.reading.parameters import Code, From, To, absent, names, printed, whose
+from ingest.api.reading.parameters import Code, From, Moment, To, absent, names, printed, whose
+from ingest.api.reading.records import choose
 from ingest.api.reading.series import Quality
 from ingest.tables import MEDIA_TYPES, Format
-from store import figures, scope, series
+from store import figures, records, scope, series
 from store.database import Connection
 from store.figures import Figure, Wanted
 from store.scope import Tag
@@ -75,7 +76,7 @@ def router(gate: Gate, exports: Exports, catalogue: Catalogue) -> APIRouter:
     async def readings(
         request: Request,
         format: FormatQuery = "csv",
-        tags: Annotated[str | None, Query(max_length=8000, description="names, separated by commas")] = None,
+        tags: Annotated[str | None, Query(max_length=4000, description="names, separated by commas")] = None,
         equipment: Code = None,
         from_: From = None,
         to: To = None,
@@ -133,7 +134,68 @@ def router(gate: Gate, exports: Exports, catalogue: Catalogue) -> APIRouter:
 
         return await exports.answer(who, Table("indicators", _VALUES, batches, detail), format)
 
+    @routes.get(
+        "/api/v1/export/datasets/{name}",
+        dependencies=[gate.allow("datasets:read")],
+        response_class=Response,
+        responses=FILE,
+    )
+    async def dataset(
+        request: Request,
+        name: str,
+        format: FormatQuery = "csv",
+        unit: Code = None,
+        key: Annotated[str | None, Query(max_length=1000, description="the natural key")] = None,
+        since: Annotated[Moment | None, Query(description="last reported then or later")] = None,
+    ) -> Response:
+        """All records of a dataset that hold, in your sight; values to choose several from are separated by semicolons."""
+        wanted = await choose(gate, request, name, unit, key, since, None)
+        columns = await gate.query(records.fields, name)
+        who = await gate.who(request)
+        detail = {"unit": unit, "key": key, "since": None if since is None else since.isoformat()}
+        schema = pa.schema(
+            [
+                ("lead_unit", pa.string()), *((column.field, _type(column.as_sent)) for column in columns),
+                ("revision", pa.int64()), ("received_at", _TIME),
+            ]
+        )  # fmt: skip
+
+        def batches(conn: Connection) -> Iterator[pa.RecordBatch]:
+            return _records(conn, wanted, schema)
+
+        return await exports.answer(who, Table(name, schema, batches, detail), format)
+
     return routes
+
+
+_TYPES: Mapping[str, pa.DataType] = {
+    "boolean": pa.bool_(), "double precision": pa.float64(), "integer": pa.int64(), "bigint": pa.int64(),
+    "smallint": pa.int64(), "date": pa.date32(), "timestamp with time zone": _TIME,
+}  # fmt: skip
+
+
+def _type(kind: str) -> pa.DataType:
+    """The Arrow type of a column of this type in the database."""
+    return pa.float64() if kind.startswith("numeric") else _TYPES.get(kind, pa.string())
+
+
+def _records(conn: Connection, wanted: records.Wanted, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    after = None
+    while True:
+        page = records.present(conn, wanted, after, _PAGE)
+        if page:
+            rows = [(one.unit, *map(_plain, one.values), one.revision, one.received_at) for one in page]
+            columns = zip(zip(*rows, strict=True), schema.types, strict=True)
+            yield pa.RecordBatch.from_arrays(
+                [pa.array(values, kind) for values, kind in columns], schema=schema
+            )
+        if len(page) < _PAGE:
+            return
+        after = page[-1].place
+
+
+def _plain(value: Any) -> Any:
+    return ";".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _readings(

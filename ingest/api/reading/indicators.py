@@ -27,11 +27,12 @@ from ingest.api.reading.parameters import (
     printed,
 )
 from store import figures, scope
-from store.database import Connection
+from store.database import Connection, limit_statements
 from store.figures import Figure, Place, Wanted
 
 LEVELS = ("equipment", "enterprise", "cluster", "province", "source")
 MOST_CODES = 100
+_STATEMENT_S = 30
 
 
 class IndicatorValue(BaseModel):
@@ -163,6 +164,7 @@ def router(gate: Gate, catalogue: Catalogue) -> APIRouter:
 def _values(
     conn: Connection, wanted: Wanted, after: Place | None, limit: int, of: str, catalogue: Catalogue
 ) -> bytes:
+    limit_statements(conn, _STATEMENT_S)
     found = figures.page(conn, wanted, after, limit)
     following = cursor(of, figures.place(found[-1])) if len(found) == limit else None
     return msgspec.json.encode({"indicators": [shown(one, catalogue) for one in found], "next": following})

@@ -22,7 +22,7 @@ def router(gate: Gate) -> APIRouter:
     @routes.get("/api/v1/latest", dependencies=[gate.allow("telemetry:read")])
     async def latest(
         request: Request,
-        tags: Annotated[str | None, Query(max_length=8000)] = None,
+        tags: Annotated[str | None, Query(max_length=4000)] = None,
         equipment: Code = None,
         unit: Code = None,
         after: Annotated[int, Query(ge=0, lt=2**31)] = 0,

@@ -78,7 +78,7 @@ def router(gate: Gate) -> APIRouter:
     @routes.get("/api/v1/series", dependencies=[gate.allow("telemetry:read")], response_model=SeriesPage)
     async def readings(
         request: Request,
-        tags: Annotated[str, Query(max_length=8000, description="1 to 20 names, separated by commas")],
+        tags: Annotated[str, Query(max_length=4000, description="1 to 20 names, separated by commas")],
         from_: From = None,
         to: To = None,
         points: Annotated[int, Query(ge=1, le=MOST_POINTS)] = MOST_POINTS,
