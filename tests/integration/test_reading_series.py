@@ -182,7 +182,7 @@ _ROWS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=_ROWS, points=st.integers(1, 20), quality=st.sampled_from(["any", "usable", "good"]))
 def test_a_rollup_keeps_every_extreme_and_counts_every_reading(
     world: tuple[str, World], rows: list[tuple[int, float, int]], points: int, quality: str
