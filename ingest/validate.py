@@ -230,6 +230,8 @@ def _refusal(batch: Batch, i: int, place: str, reason: str, parameters: dict[str
         "value": float(batch.value[i]) if text is None else text,
         "quality": (int(batch.quality[i]) & 0xFFFF) << 16,
     }
+    if reason == "unknown_tag":
+        parameters = {"tag": tag}
     return Refusal(place, reason, parameters, msgspec.json.encode(content), tag, ts)
 
 

@@ -127,6 +127,9 @@ def test_readings_are_accepted_row_by_row_and_stored(registered: tuple[str, str]
                 ("records[3].value", "wrong_type"),
                 ("records[4].ts", "timestamp_without_zone"),
             }
+            assert [e["message"]["en"] for e in body["errors"] if e["reason"] == "unknown_tag"] == [
+                "tag M1.none is not registered"
+            ]
             await settled(dsn, lambda c: c.execute("SELECT count(*) FROM quarantine").fetchone() == (4,))
             await settled(dsn, lambda c: c.execute("SELECT count(*) FROM measurement").fetchone() == (1,))
             held = (await client.get("/api/v1/quarantine")).json()["quarantine"]
