@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import bcrypt
+import hypothesis
 import nats
 import psycopg
 import pytest
@@ -46,6 +47,9 @@ from store.database import Connection, connect
 from store.layout import Layout, offered
 from store.migrate import migrate
 
+# What is found slow here is the machine, which runs other tests beside it.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 EXTERNAL = os.environ.get("QUNCE_TEST_DSN", "")
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
