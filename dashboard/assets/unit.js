@@ -97,7 +97,6 @@
         ];
       });
       show("keys", [
-        make("div", { id: "unit-new-key", role: "status" }),
         table([[t("id"), "num"], [t("name")], [t("scopes")], [t("created")], [t("expires")], [t("last_used")], [t("state")], [""]], rows),
         can("keys:write") ? keyForm() : null
       ].filter(Boolean));
@@ -126,10 +125,8 @@
   function issued(asked) {
     asked.then(function (made) {
       notice("");
-      return Promise.resolve(keys()).then(function () { return made; });
-    }).then(function (made) {
       var copied = make("span", { role: "status" });
-      var box = make("div", { "class": "unit-secret" }, [
+      var box = make("div", { "class": "unit-secret", role: "status" }, [
         make("strong", {}, t("shown_once")), make("code", { id: "unit-secret" }, made.key),
         button("copy", function () {
           navigator.clipboard.writeText(made.key).then(function () { copied.textContent = t("copied"); }, function () {
@@ -137,11 +134,9 @@
           });
         }), copied, button("hide", function () { box.remove(); })
       ]);
-      var waiting = setInterval(function () {
-        var place = document.getElementById("unit-new-key");
-        if (place && !place.firstChild) { place.append(box); clearInterval(waiting); }
-      }, 50);
-      setTimeout(function () { clearInterval(waiting); }, 5000);
+      document.querySelectorAll(".unit-secret").forEach(function (old) { old.remove(); });
+      section("keys").before(box);   // outside of what is drawn anew
+      keys();
     }).catch(told);
   }
   function rotate(key) {
