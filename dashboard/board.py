@@ -1,7 +1,8 @@
-"""The refresher: one thread that renews the snapshot off the request path.
+"""The refresher: a thread that renews the snapshot of one scope off the request path.
 
-However many pages are open, the database is read by one connection, once a period. A failed reading
-leaves the last picture in place and says so; it never takes a page down.
+However many pages are open, the database is read once a period and scope, as the role `dashboard` with the
+scope of whoever looks: row security decides what there is to show. A failed reading leaves the last picture
+in place and says so; it never takes a page down.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from typing import TypeVar
 import psycopg
 
 from dashboard.indicators import CODES, PERIODS, SOURCE_CODES
+from dashboard.lines import Lines
 from dashboard.paces import Paces
 from dashboard.snapshot import Cluster, Figures, Picture, Snapshot
 from store import canary, operations, overview, supply
-from store.database import Connection, connect
+from store.database import Connection
+from store.identity import Principal, acting
 from store.status import Component, components
 from supervision.operations import canary_facts, disk_facts, log_fact
 from supervision.problems import (
@@ -58,7 +61,7 @@ class _Kept:
 
 
 class Board:
-    """Keeps one snapshot fresh. `current()` never waits and never fails.
+    """Keeps the snapshot of one scope fresh. `current()` never waits and never fails.
 
     `want(code)` says that somebody looks at a pilot; its details are read while somebody does.
     `on_renewed` is called from the refreshing thread after each renewal, successful or not.
@@ -66,14 +69,16 @@ class Board:
 
     def __init__(
         self,
-        dsn: str,
+        lines: Lines,
+        who: Principal,
         *,
         period_s: float = 2.0,
         thresholds: Thresholds | None = None,
         zone: str = "Asia/Shanghai",
         on_renewed: Callable[[Snapshot], None] = lambda _: None,
     ) -> None:
-        self._dsn = dsn
+        self._lines = lines
+        self._who = who
         self._period_s = period_s
         self._thresholds = thresholds or Thresholds()
         self._zone = zone
@@ -86,7 +91,6 @@ class Board:
         self._wake = threading.Event()
         self._ending = False
         self._thread: threading.Thread | None = None
-        self._conn: Connection | None = None
 
     def current(self) -> Snapshot:
         """The newest snapshot."""
@@ -98,21 +102,24 @@ class Board:
             self._wake.set()  # not read yet: do not make them wait for the next round
         self._wanted[code] = time.monotonic() + INTEREST_S
 
+    def seen_by(self, who: Principal) -> None:
+        """Somebody of this scope looks now: what he may see is read from now on."""
+        self._who = who
+
     def start(self) -> None:
-        """Begin to refresh; may be called again after `stop`."""
-        self._ending = False
+        """Begin to refresh."""
         self._thread = threading.Thread(target=self._run, name="board", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End refreshing and close the connection; safe without `start`."""
+        """End refreshing, soon; does not wait."""
         self._ending = True
         self._wake.set()
+
+    def join(self) -> None:
+        """Wait until it has ended."""
         if self._thread is not None:
             self._thread.join(timeout=10)
-            self._thread = None
-        else:
-            self._close()
 
     def _run(self) -> None:
         while not self._ending:
@@ -120,12 +127,6 @@ class Board:
             self._wake.clear()
             self.renew()
             self._wake.wait(max(0.1, self._period_s - (time.monotonic() - began)))
-        self._close()
-
-    def _close(self) -> None:
-        if self._conn is not None:
-            self._conn.close()
-            self._conn = None
 
     def renew(self) -> None:
         """Read everything once and publish. Errors of the database become the snapshot's `failing_since`."""
@@ -136,28 +137,35 @@ class Board:
             if last.failing_since is not None:
                 log.info("database answers again")
         except (psycopg.Error, OSError) as error:
-            self._conn = None
             now = datetime.now(UTC)
             if last.failing_since is None:
                 log.warning("database does not answer: %s", error)
             fresh = Snapshot(last.seq + 1, now, last.picture, last.failing_since or now)
         self._snapshot = fresh
-        self._on_renewed(fresh)
+        if not self._ending:
+            self._on_renewed(fresh)
 
     def _read(self) -> Picture:
-        if self._conn is None or self._conn.closed:
-            self._conn = connect(self._dsn, application="dashboard")
-            # A page's query may never hold the server up; the picture is of one moment.
-            self._conn.execute("SET statement_timeout = '5s'")
-            self._conn.execute("SET default_transaction_read_only = on")
-            self._conn.commit()
-            self._conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        try:
-            with self._conn.transaction():
-                return self._picture(self._conn)
-        except psycopg.Error:
-            self._conn.close()
-            raise
+        who = self._who
+        with self._lines.one() as conn, acting(conn, who):
+            if who.role in ("enterprise", "bank"):
+                return self._of_enterprises(conn)
+            return self._picture(conn)
+
+    def _of_enterprises(self, conn: Connection) -> Picture:
+        """What an enterprise sees of itself, and a bank of those that let it."""
+        enterprises = tuple(overview.enterprises(conn))
+        firms = [e.enterprise_id for e in enterprises]
+        now = overview.clock(conn)
+        own = Cluster(
+            read_at=now,
+            hours=(),
+            days=(),
+            enterprises=enterprises,
+            enterprise_figures=_indexed(overview.figures(conn, "enterprise", firms, CODES, PERIODS)),
+            equipment=tuple(overview.equipment_now(conn)),
+        )
+        return Picture(read_at=now, own=own)
 
     def _picture(self, conn: Connection) -> Picture:
         now = overview.clock(conn)
@@ -185,6 +193,7 @@ class Board:
         self._open = frozenset(p.key for p in problems)
         return Picture(
             read_at=now,
+            whole=overview.sees_province(conn),
             pilots=pilots,
             province=_indexed(overview.figures(conn, "province", [0], CODES, PERIODS)),
             by_pilot=by_pilot,

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from html import escape
 from importlib.resources import files
 from string import Template
 from urllib.parse import parse_qsl, urlparse
 
+import psycopg
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from dashboard.login import SESSION_COOKIE, Sessions, local_path, same_origin
+from dashboard.login import SESSION_COOKIE, local_path, same_origin
 from dashboard.texts import DEFAULT, Language, language_of, text
+from store.identity import Principal
+from store.sessions import Locked, Opened, Sessions, WrongLogin
 
 LANGUAGE_COOKIE = "qunce_language"
 _YEAR = 365 * 86400
 _FORM_BYTES = 8192
 
 
-def add_routes(api: FastAPI, sessions: Sessions) -> None:
-    """Declare /login, /login/end and /language/{code}; all open, none shows data."""
+def add_routes(
+    api: FastAPI, sessions: Sessions, *, secure: bool, expect: Callable[[Principal], object]
+) -> None:
+    """Declare /login, /login/end and /language/{code}; all open, none shows data.
+
+    `secure`: cookies for HTTPS only. `expect` is told who has just logged in.
+    """
 
     def language(request: Request) -> Language:
         return language_of(request.cookies.get(LANGUAGE_COOKIE))
@@ -30,30 +41,42 @@ def add_routes(api: FastAPI, sessions: Sessions) -> None:
     async def log_in(request: Request) -> Response:
         form = await _form(request)
         lang, onward = language(request), local_path(form.get("next"))
+        if "origin" in request.headers and not same_origin(request.scope):
+            return _login_page(lang, onward, text(lang, "login.elsewhere"), status=403)
         address = request.client.host if request.client else ""
-        if (wait := sessions.wait_s(address)) > 0:
-            page = _login_page(lang, onward, text(lang, "login.slow", n=wait), status=429)
-            page.headers["Retry-After"] = str(wait)
+        name, password = form.get("user", ""), form.get("password", "")
+        try:
+            opened = await asyncio.to_thread(sessions.open, name, password, address)
+        except Locked as locked:
+            key = "login.locked" if locked.account else "login.slow"
+            page = _login_page(lang, onward, text(lang, key, n=locked.seconds), status=429)
+            page.headers["Retry-After"] = str(locked.seconds)
             return page
-        cookie = sessions.open(form.get("user", ""), form.get("password", ""), address)
-        if cookie is None:
+        except WrongLogin:
             return _login_page(lang, onward, text(lang, "login.wrong"), status=401)
+        except (psycopg.Error, OSError):
+            return _login_page(lang, onward, text(lang, "login.away"), status=503)
+        expect(opened.who)
+        return admitted(opened, onward)
+
+    def admitted(opened: Opened, onward: str) -> Response:
         response = RedirectResponse(onward, status_code=303)
         response.set_cookie(
             SESSION_COOKIE,
-            cookie,
-            max_age=sessions.seconds,
+            opened.token,
+            max_age=sessions.keeping.session_s,
             httponly=True,
             samesite="lax",
-            secure=sessions.secure,
+            secure=secure,
         )
         return response
 
     def log_out(request: Request) -> Response:
-        if same_origin(request.scope):
-            sessions.close(request.cookies.get(SESSION_COOKIE))
+        if same_origin(request.scope) and (token := request.cookies.get(SESSION_COOKIE)):
+            with suppress(psycopg.Error, OSError):  # this browser forgets it all the same
+                sessions.end(token)
         response = RedirectResponse("/login", status_code=303)
-        response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="lax", secure=sessions.secure)
+        response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="lax", secure=secure)
         return response
 
     def choose_language(request: Request, code: str) -> Response:
@@ -61,9 +84,7 @@ def add_routes(api: FastAPI, sessions: Sessions) -> None:
         here = referer.netloc == request.headers.get("host")
         query = f"?{referer.query}" if referer.query else ""
         response = RedirectResponse(local_path(referer.path + query) if here else "/", status_code=303)
-        response.set_cookie(
-            LANGUAGE_COOKIE, language_of(code), max_age=_YEAR, samesite="lax", secure=sessions.secure
-        )
+        response.set_cookie(LANGUAGE_COOKIE, language_of(code), max_age=_YEAR, samesite="lax", secure=secure)
         return response
 
     for path, handler, method in (

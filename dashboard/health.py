@@ -41,6 +41,8 @@ def health(snapshot: Snapshot) -> Health:
         return Health("bad", "database", picture.read_at if picture else snapshot.failing_since)
     if picture is None:
         return Health("ok", "starting", None)
+    if picture.own is not None:
+        return Health("ok", "live", None)
     if not picture.pilots:
         return Health("ok", "empty", None)
     beats = {

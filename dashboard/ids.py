@@ -53,3 +53,6 @@ REPORTS_RESULT = "reports-result"
 REPORTS_RECENT = "reports-recent"
 
 UNIT = "unit-page"
+
+HOME_LIST = "home-list"
+HOME_EQUIPMENT = "home-equipment"

@@ -1,32 +1,43 @@
-"""Who may see the pages: a password, a signed cookie, and a wall that denies by default."""
+"""Who may see the pages: a session, and a wall that denies by default."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import secrets
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import quote, urlparse
 
-from itsdangerous import BadSignature, URLSafeTimedSerializer
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+import psycopg
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from store.identity import Principal
+from store.sessions import Sessions
 
 SESSION_COOKIE = "qunce_session"
 OPEN = ("/api/", "/healthz", "/metrics", "/login", "/language/", "/assets/open/")
 """Paths for everybody: the open interface and the metrics have their own keys; a name that ends in / opens what is below it."""
 
+_VIEWER: ContextVar[Principal | None] = ContextVar("viewer", default=None)
 
-def protections(script_hashes: Sequence[str] = ()) -> tuple[tuple[bytes, bytes], ...]:
+
+def viewer() -> Principal:
+    """Whose request this is, behind the wall. Raises LookupError anywhere else: what nobody sees shows nothing."""
+    who = _VIEWER.get()
+    if who is None:
+        raise LookupError("no request of somebody who is logged in")
+    return who
+
+
+def protections(
+    script_hashes: Sequence[str] = (), *, secure: bool = False
+) -> tuple[tuple[bytes, bytes], ...]:
     """Headers that every answer carries: nothing foreign is loaded, nobody frames the pages.
 
     `script_hashes`: CSP sources of the pages' own inline scripts. Inline styles stay allowed: the
-    charts write theirs into the document.
+    charts write theirs into the document. `secure`: served by HTTPS only, so browsers never try otherwise.
     """
     policy = {
         "default-src": "'self'",
@@ -45,93 +56,7 @@ def protections(script_hashes: Sequence[str] = ()) -> tuple[tuple[bytes, bytes],
         (b"x-content-type-options", b"nosniff"),
         # Choosing a language goes back to where one was, so our own pages must still tell.
         (b"referrer-policy", b"same-origin"),
-    )
-
-
-class Login(BaseModel):
-    """The account of the pages and how its sessions are kept."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    user: str = Field(min_length=1, description="user name")
-    password: SecretStr = Field(min_length=8, description="password")
-    signing_key: SecretStr = Field(min_length=32, description="secret that signs session cookies")
-    session_hours: float = Field(12, gt=0, description="a session ends after this many hours")
-    secure_cookie: bool = Field(False, description="send the cookie over HTTPS only")
-    tries: int = Field(5, ge=1, description="wrong passwords an address may send in a minute")
-
-
-class Sessions:
-    """Issues, checks and ends sessions. Nothing is stored but the sessions ended before their time."""
-
-    def __init__(self, login: Login, *, clock: Callable[[], float] = time.time) -> None:
-        self._login = login
-        self._clock = clock
-        self._signer = URLSafeTimedSerializer(login.signing_key.get_secret_value(), salt="qunce-session")
-        self._ended: OrderedDict[str, float] = OrderedDict()
-        self._failures: OrderedDict[str, list[float]] = OrderedDict()
-
-    @property
-    def seconds(self) -> int:
-        """How long a session lasts."""
-        return int(self._login.session_hours * 3600)
-
-    @property
-    def secure(self) -> bool:
-        """Whether the cookie is for HTTPS only."""
-        return self._login.secure_cookie
-
-    def wait_s(self, address: str) -> int:
-        """Seconds this address must wait before it may try again; 0 = it may try."""
-        recent = self._recent(address)
-        return 0 if len(recent) < self._login.tries else max(1, int(recent[0] + 60 - self._clock()) + 1)
-
-    def open(self, user: str, password: str, address: str) -> str | None:
-        """A new session's cookie; None if user or password are wrong (which is counted)."""
-        # Both are always compared, digests of equal length, so that time tells nothing.
-        good_user = _same(user, self._login.user)
-        good_password = _same(password, self._login.password.get_secret_value())
-        if good_user and good_password:
-            self._failures.pop(address, None)
-            return str(self._signer.dumps({"user": user, "id": secrets.token_urlsafe(16)}))
-        now = self._clock()
-        self._failures[address] = [*self._recent(address)[-20:], now]
-        self._failures.move_to_end(address)
-        while len(self._failures) > 10_000:  # bounded, whoever knocks
-            self._failures.popitem(last=False)
-        return None
-
-    def user(self, cookie: str | None) -> str | None:
-        """Whose session this cookie is; None if it is none, or no longer."""
-        content = self._content(cookie)
-        return None if content is None else content["user"]
-
-    def close(self, cookie: str | None) -> None:
-        """End a session now, wherever else its cookie may lie."""
-        content = self._content(cookie)
-        if content is None:
-            return
-        now = self._clock()
-        self._ended[content["id"]] = now + self.seconds
-        while self._ended and next(iter(self._ended.values())) < now:
-            self._ended.popitem(last=False)
-
-    def _recent(self, address: str) -> list[float]:
-        return [t for t in self._failures.get(address, []) if t > self._clock() - 60]
-
-    def _content(self, cookie: str | None) -> dict[str, str] | None:
-        if not cookie:
-            return None
-        try:
-            content: dict[str, str] = self._signer.loads(cookie, max_age=self.seconds)
-        except BadSignature:  # SignatureExpired is one
-            return None
-        return None if content["id"] in self._ended else content
-
-
-def _same(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(
-        hashlib.sha256(given.encode()).digest(), hashlib.sha256(wanted.encode()).digest()
+        *(((b"strict-transport-security", b"max-age=31536000"),) if secure else ()),
     )
 
 
@@ -168,11 +93,13 @@ class Wall:
         sessions: Sessions,
         open_paths: tuple[str, ...] = OPEN,
         headers: Sequence[tuple[bytes, bytes]] | None = None,
+        before_page: Callable[[Principal], Awaitable[None]] | None = None,
     ) -> None:
         self._app = app
         self._sessions = sessions
         self._open = open_paths
         self._headers = protections() if headers is None else headers
+        self._before_page = before_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let through what is open or has a session; refuse the rest."""
@@ -181,29 +108,63 @@ class Wall:
         if scope["type"] not in ("http", "websocket") or self._is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
-        if self._sessions.user(cookie_of(scope, SESSION_COOKIE)) is not None and self._may_connect(scope):
-            await self._app(scope, receive, _with_headers(send, _PRIVATE))
+        try:
+            who = await self._who(scope)
+        except (psycopg.Error, OSError):
+            await _refuse(scope, receive, send, _problem(503, "Service Unavailable", "unavailable"), 4503)
             return
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 4401, "reason": "login"})
-            return
-        await self._refusal(scope)(scope, receive, send)
+        if who is None:
+            await _refuse(scope, receive, send, self._to_login(scope), 4401)
+        elif not _may_come_from_there(scope):
+            await _refuse(scope, receive, send, _problem(403, "Forbidden", "cross_site"), 4401)
+        else:
+            if self._before_page is not None and _wants_page(scope):
+                await self._before_page(who)
+            token = _VIEWER.set(who)
+            try:
+                await self._app(scope, receive, _with_headers(send, _PRIVATE))
+            finally:
+                _VIEWER.reset(token)
+
+    async def _who(self, scope: Scope) -> Principal | None:
+        cookie = cookie_of(scope, SESSION_COOKIE)
+        if not cookie:
+            return None
+        return self._sessions.remembered(cookie) or await asyncio.to_thread(self._sessions.who, cookie)
 
     def _is_open(self, path: str) -> bool:
         if ".." in path or "//" in path:
             return False
         return any(path == p.rstrip("/") or (p.endswith("/") and path.startswith(p)) for p in self._open)
 
-    def _may_connect(self, scope: Scope) -> bool:
-        # A cookie goes with a websocket from any site; only our own pages may open one.
-        return scope["type"] == "http" or same_origin(scope)
-
-    def _refusal(self, scope: Scope) -> ASGIApp:
-        accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
-        if scope["method"] in ("GET", "HEAD") and "text/html" in accept:
+    def _to_login(self, scope: Scope) -> ASGIApp:
+        if _wants_page(scope):
             return RedirectResponse(f"/login?next={quote(scope['path'])}", status_code=303)
-        problem = {"type": "about:blank", "title": "Unauthorized", "status": 401, "code": "login_required"}
-        return JSONResponse(problem, status_code=401, media_type="application/problem+json")
+        return _problem(401, "Unauthorized", "login_required")
+
+
+def _wants_page(scope: Scope) -> bool:
+    accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
+    return scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and "text/html" in accept
+
+
+def _may_come_from_there(scope: Scope) -> bool:
+    # A cookie goes with a request from any site; only our own pages may change things or listen.
+    if scope["type"] == "http" and scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        return True
+    return same_origin(scope)
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, answer: ASGIApp, code: int) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": code, "reason": "login"})
+    else:
+        await answer(scope, receive, send)
+
+
+def _problem(status: int, title: str, code: str) -> JSONResponse:
+    content = {"type": "about:blank", "title": title, "status": status, "code": code}
+    return JSONResponse(content, status_code=status, media_type="application/problem+json")
 
 
 _PRIVATE = ((b"cache-control", b"private, no-store"),)

@@ -10,9 +10,10 @@ from dashboard import markup as h
 from dashboard.blocks import age
 from dashboard.health import health
 from dashboard.markup import Html
-from dashboard.pages import View, pages
+from dashboard.pages import View, pages_of
 from dashboard.snapshot import Snapshot
 from dashboard.texts import Language, text
+from store.identity import Principal, Role
 
 INDEX = """<!DOCTYPE html>
 <html lang="zh-CN">
@@ -22,7 +23,7 @@ INDEX = """<!DOCTYPE html>
 </html>"""
 
 
-def frame(language: Language, zone: str, period_s: float) -> Component:
+def frame(language: Language, zone: str, period_s: float, who: Principal | None = None) -> Component:
     """The document's body. `data-period`: seconds between two pulses, for the page's own watch."""
     return html.Div(
         [
@@ -48,7 +49,7 @@ def frame(language: Language, zone: str, period_s: float) -> Component:
                         className="brand",
                     ),
                     html.Nav(
-                        navigation(language, "/"),
+                        navigation(language, "/", who.role if who else None),
                         id=ids.NAV,
                         className="nav",
                         **h.attributes({"aria-label": text(language, "nav")}),
@@ -74,6 +75,7 @@ def frame(language: Language, zone: str, period_s: float) -> Component:
                                 id="language-switch",
                                 lang="en" if language == "zh" else "zh-CN",
                             ),
+                            *([_person(language, who)] if who else []),
                             html.Form(
                                 html.Button(text(language, "logout"), type="submit", className="chip"),
                                 method="post",
@@ -103,15 +105,27 @@ def frame(language: Language, zone: str, period_s: float) -> Component:
     )
 
 
-def navigation(language: Language, pathname: str) -> list[Component]:
-    """Links to the pages, the present one marked."""
+def _person(language: Language, who: Principal) -> Component:
+    return html.Span(
+        [
+            html.Span(who.display_name or who.name, className="person-name"),
+            html.Span(text(language, f"role.{who.role}"), className="person-role"),
+        ],
+        className="person",
+        id="person",
+        title=who.name,
+    )
+
+
+def navigation(language: Language, pathname: str, role: Role | None) -> list[Component]:
+    """Links to the pages of this role, the present one marked."""
     return [
         dcc.Link(
             text(language, page.title),
             href=page.path,
             className="nav-link" + (" is-here" if page.match(pathname) is not None else ""),
         )
-        for page in pages()
+        for page in pages_of(role)
         if page.in_navigation
     ]
 
@@ -132,9 +146,9 @@ def banner(language: Language, snapshot: Snapshot) -> Html:
     )
 
 
-def page_for(pathname: str, view: View) -> Component:
-    """The page of a path; an unknown path says so."""
-    for page in pages():
+def page_for(pathname: str, view: View, role: Role | None) -> Component:
+    """The page of a path; one that is not there, or not for this role, says so."""
+    for page in pages_of(role):
         variables = page.match(pathname)
         if variables is not None:
             return page.layout(view, **variables)
@@ -142,7 +156,7 @@ def page_for(pathname: str, view: View) -> Component:
         [
             html.H1("404"),
             html.P(text(view.language, "empty.no_page")),
-            dcc.Link(text(view.language, "nav.overview"), href="/"),
+            dcc.Link(text(view.language, "nav.home"), href="/"),
         ],
         className="page-plain",
     )

@@ -33,25 +33,30 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """All that was read from the database at `read_at` (its clock)."""
+    """All that was read from the database at `read_at` (its clock), as far as its viewers may see it.
+
+    `whole`: they see the province as a whole. `own`: of enterprises and banks, what concerns them, and nothing else.
+    """
 
     read_at: datetime
-    pilots: tuple[Pilot, ...]
-    province: Figures
-    by_pilot: Figures
-    by_source: Figures
-    milestones: tuple[Milestone, ...]
-    arrivals: tuple[Arrival, ...]
-    supplies: tuple[Supply, ...]
-    refusals: tuple[Refusal, ...]
-    refusal_counts: tuple[tuple[str, str, int], ...]
-    components: tuple[Component, ...]
-    problems: tuple[Problem, ...]
-    clusters: Mapping[str, Cluster]
-    canaries: tuple[Arrived, ...]
-    skews: tuple[Skew, ...]
-    unassigned: tuple[Unassigned, ...]
-    paces: Mapping[str, float]
+    whole: bool = False
+    own: Cluster | None = None
+    pilots: tuple[Pilot, ...] = ()
+    province: Figures = field(default_factory=dict)
+    by_pilot: Figures = field(default_factory=dict)
+    by_source: Figures = field(default_factory=dict)
+    milestones: tuple[Milestone, ...] = ()
+    arrivals: tuple[Arrival, ...] = ()
+    supplies: tuple[Supply, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    refusal_counts: tuple[tuple[str, str, int], ...] = ()
+    components: tuple[Component, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    clusters: Mapping[str, Cluster] = field(default_factory=dict)
+    canaries: tuple[Arrived, ...] = ()
+    skews: tuple[Skew, ...] = ()
+    unassigned: tuple[Unassigned, ...] = ()
+    paces: Mapping[str, float] = field(default_factory=dict)
     """Writer's instance → rows a second it judged of late; without it, it is not known yet."""
 
     def pilot(self, code: str) -> Pilot | None:

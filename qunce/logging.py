@@ -22,7 +22,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
         rf"\1{_HIDDEN}",
     ),
 )
-_SECRET_KEYS = re.compile(r"(?i)password|passwd|secret|token|api_key|authorization|signing_key")
+_SECRET_KEYS = re.compile(r"(?i)password|passwd|secret|token|api_key|authorization")
 
 
 def redact(text: str) -> str:

@@ -54,8 +54,10 @@ def _complete(given: Any, fields: Sequence[str], place: str) -> None:
         raise PilotsError(f"{place}: 缺少 / is missing {', '.join(missing)}")
 
 
-def provision(dsn: str, pilots: Sequence[Mapping[str, Any]], keys_file: Path) -> dict[str, str]:
-    """Register pilots and their lead units; returns unit code → API key.
+def provision(
+    dsn: str, pilots: Sequence[Mapping[str, Any]], keys_file: Path, units: Sequence[NewUnit] = ()
+) -> dict[str, str]:
+    """Register pilots and their lead units, and `units` that have no pilot; returns unit code → API key.
 
     A pilot is {code, name_zh, name_en, cluster_code, region_code, stage, started_on, unit: {code,
     name_zh, name_en, path, uscc}}. Keys are issued once and kept in `keys_file`, readable by its
@@ -63,21 +65,22 @@ def provision(dsn: str, pilots: Sequence[Mapping[str, Any]], keys_file: Path) ->
     """
     keys: dict[str, str] = json.loads(keys_file.read_text("utf-8")) if keys_file.exists() else {}
     with connect(dsn, application="provision") as conn:
-        for pilot in pilots:
-            unit = NewUnit(**{field: pilot["unit"][field] for field in NewUnit._fields})
+        named = [NewUnit(**{field: pilot["unit"][field] for field in NewUnit._fields}) for pilot in pilots]
+        for unit in [*named, *units]:
             registry.register_unit(conn, unit)
+            known = keys.get(unit.code)
+            if known is None or identity.authenticate_key(conn, identity.digest(known)) is None:
+                keys[unit.code] = identity.new_key()
+                registry.add_key(conn, unit.code, keys[unit.code])
+        for unit, pilot in zip(named, pilots, strict=True):
             started_on = date.fromisoformat(str(pilot["started_on"]))
             fields = {field: pilot[field] for field in NewPilot._fields if field in pilot}
             registry.register_pilot(
                 conn, NewPilot(**{**fields, "unit_code": unit.code, "started_on": started_on})
             )
-            known = keys.get(unit.code)
-            if known is None or identity.authenticate_key(conn, identity.digest(known)) is None:
-                keys[unit.code] = identity.new_key()
-                registry.add_key(conn, unit.code, keys[unit.code])
         # The keys must be on disk before the database holds their digests: a digest without its key is useless.
         _keep(keys_file, keys)
-    return {str(pilot["unit"]["code"]): keys[pilot["unit"]["code"]] for pilot in pilots}
+    return {unit.code: keys[unit.code] for unit in [*named, *units]}
 
 
 def write_nats_users(mqtt_url: str, callout_url: str, target: Path) -> None:

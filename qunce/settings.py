@@ -207,16 +207,16 @@ def _zone_exists(name: str) -> str:
 class Dashboard(_Section):
     """The pages."""
 
-    user: str = Field("admin", min_length=1, description="登录用户名 | user name for the pages")
+    user: str = Field(
+        "admin",
+        min_length=1,
+        description="首个运维账号的用户名 | name of the operator by whom the platform is begun",
+    )
     password: SecretStr | None = Field(
         None,
-        min_length=8,
-        description="登录密码 | password for the pages; the demo makes a random one when it is not set",
-    )
-    signing_key: SecretStr | None = Field(
-        None,
-        min_length=32,
-        description="会话签名密钥 | secret that signs session cookies, at least 32 characters; the demo makes one",
+        min_length=10,
+        description="首个运维账号的密码 | password of that operator: the account is made, or given this password, at every"
+        " start; the demo makes a random one. Without it accounts are made with `qunce people add`",
     )
     session_hours: float = Field(
         12, gt=0, le=24 * 30, description="会话时长（小时）| a login ends after this many hours"
@@ -225,7 +225,8 @@ class Dashboard(_Section):
         "Asia/Shanghai", description="显示时区 | time zone in which the pages show times"
     )
     secure_cookie: bool = Field(
-        False, description="仅 HTTPS 发送会话 | send the session cookie over HTTPS only"
+        False,
+        description="仅 HTTPS 发送会话 | send the session cookie over HTTPS only, and tell browsers to use nothing else",
     )
 
 

@@ -15,21 +15,23 @@ from typing import Any
 import psycopg
 import uvicorn
 from fastapi import FastAPI, Request
-from pydantic import SecretStr
 
 from ingest.api.problems import Problem
 from ingest.canary import EVERY_S, UNIT, Canary, encode_canary
 from ingest.log import LogUnavailable
+from qunce.beginning import begin
 from qunce.reporter import Reporter
-from qunce.roles import BEAT_S, Role, beat, needed
+from qunce.roles import BEAT_S, Role, beat
 from qunce.settings import Settings
 from store.roles import Logins
+from store.sessions import Keeping, Sessions, lasts
 
 _SWITCH_S = 0.0005
 
 
 def build(settings: Settings, roles: Sequence[Role], logins: Logins, log_url: str) -> FastAPI:
     """The open interface, the pages, or both, as one application. Raises SettingsError."""
+    sessions = Sessions(logins.auth, Keeping(session_s=lasts(settings.dashboard.session_hours)))
     if "api" in roles:
         from ingest.api import create_api
         from ingest.api.limits import UnitLimits
@@ -41,6 +43,7 @@ def build(settings: Settings, roles: Sequence[Role], logins: Logins, log_url: st
             logins,
             log_url,
             metrics_token=settings.api.metrics_token,
+            sessions=sessions,
             limits=UnitLimits(settings.api.unit_rows_per_s, settings.api.unit_requests_per_s),
             addresses=Addresses(settings.api.public_url, settings.mqtt.public_url),
             code_tables=[indicator_codes()],
@@ -50,20 +53,12 @@ def build(settings: Settings, roles: Sequence[Role], logins: Logins, log_url: st
         app = _pages_only()
     if "dashboard" in roles:
         from dashboard.app import attach
-        from dashboard.login import Login
 
-        login = Login(
-            user=settings.dashboard.user,
-            password=SecretStr(needed(settings, "dashboard.password")),
-            signing_key=SecretStr(needed(settings, "dashboard.signing_key")),
-            session_hours=settings.dashboard.session_hours,
-            secure_cookie=settings.dashboard.secure_cookie,
-        )
-        owner = settings.database.dsn
         attach(
             app,
-            dsn=owner.get_secret_value() if owner else logins.dashboard,
-            login=login,
+            dsn=logins.dashboard,
+            sessions=sessions,
+            secure_cookie=settings.dashboard.secure_cookie,
             zone=settings.dashboard.zone,
         )
     return app
@@ -119,6 +114,7 @@ async def serve(
         while not server.started and not stop.is_set():
             await asyncio.sleep(0.05)
         await asyncio.gather(
+            *([begin(settings, stop)] if "dashboard" in names else []),
             *([_send_canaries(app, stop)] if "api" in names else []),
             *(
                 _beat_api(app, settings.data_dir, stop, report) if name == "api" else beat(name, stop, report)

@@ -59,7 +59,9 @@ DECLARE
         'arrival', 'EXISTS (SELECT FROM source s WHERE s.source_id = arrival.source_id)',
         'latency_bucket', 'EXISTS (SELECT FROM source s WHERE s.source_id = latency_bucket.source_id)',
         'clock_skew', 'EXISTS (SELECT FROM source s WHERE s.source_id = clock_skew.source_id)',
-        'supply_hour', 'EXISTS (SELECT FROM equipment q WHERE q.equipment_id = supply_hour.equipment_id)',
+        -- Rows of tags that nobody knows are of no machine, but of a source.
+        'supply_hour', 'EXISTS (SELECT FROM equipment q WHERE q.equipment_id = supply_hour.equipment_id)'
+            || ' OR equipment_id = 0 AND EXISTS (SELECT FROM source s WHERE s.source_id = supply_hour.source_id)',
         'equipment_hour', 'EXISTS (SELECT FROM equipment q WHERE q.equipment_id = equipment_hour.equipment_id)',
         'indicator_value', $p$CASE level
             WHEN 'province' THEN (SELECT sees_province())
@@ -199,5 +201,6 @@ GRANT EXECUTE ON FUNCTION tag_readings(integer, timestamptz, timestamptz, smalli
 GRANT EXECUTE ON FUNCTION make_day_partition(date) TO qunce_writer;
 GRANT EXECUTE ON FUNCTION authenticate_key(bytea), signing_digest(integer), use_nonce(integer, text, integer),
     person_credentials(text), note_login(integer, boolean, integer, integer),
-    open_session(bytea, integer, integer, text), session_person(bytea), end_session(bytea)
+    open_session(bytea, integer, integer, text), session_person(bytea), end_session(bytea),
+    renew_hash(integer, text, text)
     TO qunce_auth;

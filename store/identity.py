@@ -65,7 +65,10 @@ GRANTED: Mapping[Role, frozenset[Permission]] = MappingProxyType(
 
 
 class Principal(NamedTuple):
-    """Whoever a request is served for. `key` is what the database knows it by; `unit` its own unit's code."""
+    """Whoever a request is served for. `key` is what the database knows it by; `unit` its own unit's code.
+
+    `scope`: people with the same one see the same.
+    """
 
     kind: Literal["nobody", "unit", "person"]
     id: int = 0
@@ -75,6 +78,8 @@ class Principal(NamedTuple):
     unit: str | None = None
     permissions: frozenset[Permission] = frozenset()
     key_id: int | None = None
+    display_name: str = ""
+    scope: str = ""
 
     @property
     def key(self) -> str:
@@ -166,13 +171,20 @@ def open_session(conn: Connection, person_id: int, seconds: int, address: str) -
     return token
 
 
-def session_principal(conn: Connection, session_digest: bytes) -> Principal | None:
-    """Whose open session has this digest; None when there is none."""
+def renew_hash(conn: Connection, person_id: int, old: str, new: str) -> None:
+    """Keep the same password hashed anew."""
+    conn.execute("SELECT renew_hash(%s, %s, %s)", (person_id, old, new))
+
+
+def session_principal(conn: Connection, session_digest: bytes) -> tuple[Principal, datetime] | None:
+    """Whose open session has this digest, and when it ends; None when there is none."""
     row = conn.execute("SELECT * FROM session_person(%s)", (session_digest,)).fetchone()
     if row is None:
         return None
-    person_id, name, _, role, unit_id, unit = row
-    return Principal("person", person_id, name, cast(Role, role), unit_id, unit, GRANTED[cast(Role, role)])
+    person_id, name, display_name, role, unit_id, unit, scope, expires_at = row
+    granted = GRANTED[cast(Role, role)]
+    who = Principal("person", person_id, name, role, unit_id, unit, granted, None, display_name, scope)
+    return who, expires_at
 
 
 def end_session(conn: Connection, session_digest: bytes) -> bool:

@@ -206,20 +206,26 @@ def arrivals(conn: Connection, since: datetime) -> list[Arrival]:
     return [Arrival(*row) for row in rows]
 
 
-def enterprises(conn: Connection, unit_id: int) -> list[Enterprise]:
-    """Enterprises of a unit, by day of joining."""
+def sees_province(conn: Connection) -> bool:
+    """Whether the caller sees what concerns the province as a whole."""
+    row = conn.execute("SELECT sees_province()").fetchone()
+    return bool(row and row[0])
+
+
+def enterprises(conn: Connection, unit_id: int | None = None) -> list[Enterprise]:
+    """Enterprises of a unit, or all that the caller sees, by day of joining."""
     rows = conn.execute(
         "SELECT e.enterprise_id, e.name, r.name, e.industry, e.scale, e.registered_on,"
         " (SELECT count(*) FROM equipment q WHERE q.enterprise_id = e.enterprise_id)::int"
         " FROM enterprise e JOIN region r ON r.code = e.region_code"
-        " WHERE e.unit_id = %s ORDER BY e.registered_on, e.enterprise_id",
-        (unit_id,),
+        " WHERE e.unit_id = %(unit)s OR %(unit)s::int IS NULL ORDER BY e.registered_on, e.enterprise_id",
+        {"unit": unit_id},
     )
     return [Enterprise(*row) for row in rows]
 
 
-def equipment_now(conn: Connection, unit_id: int) -> list[EquipmentNow]:
-    """What every machine of a unit last said, by enterprise and code."""
+def equipment_now(conn: Connection, unit_id: int | None = None) -> list[EquipmentNow]:
+    """What every machine of a unit, or that the caller sees, last said, by enterprise and code."""
     rows = conn.execute(
         "SELECT q.equipment_id, q.code, q.name, q.kind, e.enterprise_id, e.name,"
         " s.value, m.value, s.ts,"
@@ -235,8 +241,9 @@ def equipment_now(conn: Connection, unit_id: int) -> list[EquipmentNow]:
         "   WHERE t.equipment_id = q.equipment_id AND t.signal = 'state' LIMIT 1) s ON true"
         " LEFT JOIN LATERAL (SELECT l.value FROM tag t JOIN latest_value l USING (tag_id)"
         "   WHERE t.equipment_id = q.equipment_id AND t.signal = 'mode' LIMIT 1) m ON true"
-        " WHERE q.unit_id = %s ORDER BY e.registered_on, e.enterprise_id, q.code",
-        (unit_id,),
+        " WHERE q.unit_id = %(unit)s OR %(unit)s::int IS NULL"
+        " ORDER BY e.registered_on, e.enterprise_id, q.code",
+        {"unit": unit_id},
     )
     state = {code: name for name, code in STATE.items()}
     mode = {code: name for name, code in MODE.items()}

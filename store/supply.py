@@ -138,10 +138,13 @@ def refusals(conn: Connection, limit: int) -> list[Refusal]:
         "SELECT q.quarantine_id, u.code, u.name_zh, u.name_en, coalesce(s.key, ''), q.place, q.reason,"
         " q.parameters, q.tag, q.ts, substring(q.original FROM 1 FOR 2000), length(q.original),"
         " q.received_at"
-        " FROM (SELECT * FROM quarantine ORDER BY quarantine_id DESC LIMIT %s) q"
+        # A unit at a time: row security would read past everybody else's to find the last of a few.
+        " FROM (SELECT n.* FROM lead_unit o CROSS JOIN LATERAL (SELECT * FROM quarantine x"
+        "   WHERE x.unit_id = o.unit_id ORDER BY x.quarantine_id DESC LIMIT %(most)s) n"
+        "  ORDER BY n.quarantine_id DESC LIMIT %(most)s) q"
         " JOIN lead_unit u USING (unit_id) LEFT JOIN source s USING (source_id)"
         " ORDER BY q.quarantine_id DESC",
-        (limit,),
+        {"most": limit},
     )
     return [Refusal(*row) for row in rows]
 
@@ -150,8 +153,10 @@ def refusal_counts(conn: Connection, newest: int) -> list[tuple[str, str, int]]:
     """(unit code, reason, rows) among the `newest` refused rows, most frequent first."""
     rows = conn.execute(
         "SELECT u.code, q.reason, count(*)::int"
-        " FROM (SELECT unit_id, reason FROM quarantine ORDER BY quarantine_id DESC LIMIT %s) q"
+        " FROM (SELECT n.* FROM lead_unit o CROSS JOIN LATERAL (SELECT unit_id, reason, quarantine_id"
+        "   FROM quarantine x WHERE x.unit_id = o.unit_id ORDER BY x.quarantine_id DESC LIMIT %(most)s) n"
+        "  ORDER BY n.quarantine_id DESC LIMIT %(most)s) q"
         " JOIN lead_unit u USING (unit_id) GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2",
-        (newest,),
+        {"most": newest},
     )
     return [(row[0], row[1], row[2]) for row in rows]

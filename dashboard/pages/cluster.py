@@ -19,9 +19,10 @@ from dashboard.figures import trend
 from dashboard.format import NOTHING, day, duration
 from dashboard.indicators import CLUSTER, TRENDS, is_percent, name_of, shown, unit_label, why
 from dashboard.markup import SLOT, Html
-from dashboard.pages import STAGES, Page, View
+from dashboard.pages import STAGES, SUPERVISING, Page, View
 from dashboard.snapshot import Cluster, Snapshot, pick
 from dashboard.texts import Language, either, language_of, text
+from store.identity import Role
 from store.overview import EquipmentNow, Milestone, Pilot, Point
 
 FIRM_COLUMNS = ("conn.equip_online_rate", "equip.oee", "equip.run_rate", "dq.effective_rate", "energy.total")
@@ -32,8 +33,9 @@ def layout(view: View, code: str) -> Component:
     """The page of one pilot; an unknown code says so."""
     lang = view.language
     picture = view.snapshot.picture
-    pilot = picture.pilot(code) if picture else None
-    if picture is not None and pilot is None:
+    if picture is None:
+        return html.Div(html.P(text(lang, "empty.starting")), className="page-plain")
+    if picture.pilot(code) is None:  # not there, or not for these eyes
         return html.Div(html.P(text(lang, "empty.no_pilot", code=code)), className="page-plain")
     return html.Div(
         [
@@ -262,8 +264,12 @@ def equipment_state(machine: EquipmentNow, now: pd.Timestamp) -> str:
 
 
 def equipment(view: View, code: str) -> Html:
+    """A tile a machine of the pilot."""
+    return equipment_tiles(view.language, _cluster(view, code))
+
+
+def equipment_tiles(lang: Language, cluster: Cluster | None) -> Html:
     """A tile a machine: state now, since when; grey and dated when it has fallen silent."""
-    lang, cluster = view.language, _cluster(view, code)
     if cluster is None:
         return empty(text(lang, "empty.reading"))
     if not cluster.equipment:
@@ -329,7 +335,11 @@ def equipment_summary(view: View, code: str) -> Html:
 
 def enterprises(view: View, code: str) -> Html:
     """The enterprises on the unit's platform with their own figures."""
-    lang, cluster = view.language, _cluster(view, code)
+    return enterprise_table(view.language, _cluster(view, code))
+
+
+def enterprise_table(lang: Language, cluster: Cluster | None) -> Html:
+    """One row an enterprise, with its own figures."""
     if cluster is None:
         return empty(text(lang, "empty.reading"))
     if not cluster.enterprises:
@@ -433,4 +443,5 @@ def register(app: Dash, current: Callable[[], Snapshot], want: Callable[[str], N
         )
 
 
-PAGE = Page("/cluster/<code>", "nav.cluster", layout, register, in_navigation=False)
+ROLES: frozenset[Role] = SUPERVISING | {"lead_unit"}
+PAGE = Page("/cluster/<code>", "nav.cluster", layout, register, ROLES, in_navigation=False)

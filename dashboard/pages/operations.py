@@ -20,6 +20,7 @@ from dashboard.pages import Page, View
 from dashboard.snapshot import Picture, Snapshot
 from dashboard.texts import Language, either, language_of, text, text_or
 from store.canary import Arrived
+from store.identity import GRANTED
 from store.operations import Skew
 from store.status import Component, Told, told_pending
 from supervision.operations import canary_facts, log_fact
@@ -393,4 +394,5 @@ def register(app: Dash, current: Callable[[], Snapshot], want: Callable[[str], N
         )
 
 
-PAGE = Page("/operations", "nav.operations", layout, register)
+ROLES = frozenset(role for role, granted in GRANTED.items() if "operations:read" in granted)
+PAGE = Page("/operations", "nav.operations", layout, register, ROLES)

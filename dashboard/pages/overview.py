@@ -91,7 +91,7 @@ def layout(view: View) -> Component:
 
 
 def headlines(view: View) -> Html:
-    """The strip of headline figures of the province."""
+    """The strip of headline figures: of the province, for who sees it as a whole; else how much there is in sight."""
     lang, picture = view.language, view.snapshot.picture
     if picture is None:
         return empty(text(lang, "empty.starting"))
@@ -105,6 +105,19 @@ def headlines(view: View) -> Html:
         PICTURE_STALE_S,
         note,
     )
+    if not picture.whole:
+        counts = {
+            "enterprises": sum(p.enterprises for p in picture.pilots),
+            "equipment": sum(p.equipment for p in picture.pilots),
+        }
+        registered = [
+            headline(
+                text(lang, f"figure.{key}"), Reading(count(n), text(lang, f"unit.{key}")), text(lang, "period.now"),
+                picture.read_at, PICTURE_STALE_S,
+            )
+            for key, n in counts.items()
+        ]  # fmt: skip
+        return h.joined([pilots, *registered])
     return h.joined(
         [
             pilots,

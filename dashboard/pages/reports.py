@@ -57,4 +57,4 @@ def register(app: Dash, current: Callable[[], Snapshot], want: Callable[[str], N
     """Nothing of it is Dash's."""
 
 
-PAGE = Page("/reports", "nav.reports", layout, register)
+PAGE = Page("/reports", "nav.reports", layout, register, frozenset({"lead_unit"}))

@@ -13,7 +13,7 @@ from dashboard.blocks import age, empty, headline, panel
 from dashboard.format import NOTHING, Reading, count, moment, percent, reading
 from dashboard.indicators import UNIT_RATES, short_name, shown
 from dashboard.markup import SLOT, Html
-from dashboard.pages import Page, View
+from dashboard.pages import SUPERVISING, Page, View
 from dashboard.snapshot import Picture, Snapshot, pick
 from dashboard.texts import Language, either, language_of, text, text_or
 from store.reasons import REASONS
@@ -315,4 +315,4 @@ def register(app: Dash, current: Callable[[], Snapshot], want: Callable[[str], N
         )
 
 
-PAGE = Page("/supply", "nav.supply", layout, register)
+PAGE = Page("/supply", "nav.supply", layout, register, SUPERVISING | {"lead_unit"})

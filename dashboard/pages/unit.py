@@ -55,4 +55,4 @@ def register(app: Dash, current: Callable[[], Snapshot], want: Callable[[str], N
     """No callbacks: the script asks the open interface."""
 
 
-PAGE = Page("/unit", "nav.unit", layout, register)
+PAGE = Page("/unit", "nav.unit", layout, register, frozenset({"lead_unit", "operator"}))

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import SecretStr
 
 from ingest.api import (
+    account,
     codes,
     datasets,
     files,
@@ -20,6 +21,7 @@ from ingest.api import (
     measurements,
     metrics,
     openapi,
+    people,
     quality,
     quarantine,
     reading,
@@ -38,6 +40,7 @@ from ingest.api.service import Addresses
 from ingest.api.unread import Unread
 from ingest.codes import Table
 from store.roles import Logins
+from store.sessions import Sessions
 
 Report = Callable[[str, str, dict[str, Any]], None]
 
@@ -52,16 +55,17 @@ def create_api(
     addresses: Addresses | None = None,
     code_tables: Sequence[Table] = (),
     catalogue: Catalogue = NO_CATALOGUE,
+    sessions: Sessions | None = None,
 ) -> FastAPI:
     """The FastAPI application of the open interface. `metrics_token`: see `ingest.api.metrics`;
-    `catalogue`: what indicators mean.
+    `catalogue`: what indicators mean; `sessions`: shared with the pages of this process.
 
     `addresses`: where units reach the platform, as they are told; `code_tables`: published beside our own.
 
     Unknown paths below /api are answered here, before any catch-all that pages may bring.
     `app.state.gate` holds what the routes share. Raises RuntimeError when a route declares no permission.
     """
-    gate = Gate(logins, log_url, pool_size=pool_size, limits=limits)
+    gate = Gate(logins, log_url, pool_size=pool_size, limits=limits, sessions=sessions)
     filing = Filing(gate)
     exports = Exports(logins.api)
 
@@ -99,6 +103,8 @@ def create_api(
     tables = codes.Codes(gate, code_tables)
     app.include_router(codes.router(gate, tables))
     app.include_router(service.router(gate, tables, addresses or Addresses()))
+    app.include_router(account.router(gate))
+    app.include_router(people.router(gate))
     app.include_router(metrics.router(gate, metrics_token))
 
     @app.get("/healthz", include_in_schema=False, dependencies=[OPEN])

@@ -9,21 +9,26 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import psycopg
 from fastapi import Request
 
 from ingest.api.limits import Meter
 from ingest.api.problems import Problem
 from store import identity
+from store.database import classify
 from store.identity import Principal
+from store.sessions import Sessions
+
+T = TypeVar("T")
 
 SESSION_COOKIE = "qunce_session"
 SIGNATURE_WINDOW_S = 300
 """How far the time of a signed request may be from the platform's."""
 _TTL_S = 5.0
-"""A key or session that was revoked elsewhere is refused after so long."""
+"""A key that was revoked elsewhere is refused after so long."""
 _CACHED = 10_000
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -35,8 +40,9 @@ Authenticating = Callable[..., Awaitable[Any]]
 class Credentials:
     """Finds out who calls; remembers it for some seconds. `authenticating` asks the database."""
 
-    def __init__(self, authenticating: Authenticating, pace: Meter) -> None:
+    def __init__(self, authenticating: Authenticating, pace: Meter, sessions: Sessions) -> None:
         self._ask = authenticating
+        self.sessions = sessions
         self._pace = pace
         self._known: dict[bytes, tuple[float, Principal, datetime | None]] = {}
 
@@ -44,17 +50,27 @@ class Credentials:
         """Who calls. Raises Problem: nobody, somebody unknown, or a request that another site has caused."""
         if "x-qunce-signature" in request.headers:
             return await self._signed(request)
-        if secret := _secret(request):
-            return await self._found(request, secret)
-        if cookie := request.cookies.get(SESSION_COOKIE):
+        if secret := secret_of(request):
+            in_session = secret.startswith("qs_")
+            return await (self._in_session if in_session else self._found)(request, secret)
+        if (cookie := request.cookies.get(SESSION_COOKIE, "")).startswith("qs_"):
             if request.method not in ("GET", "HEAD", "OPTIONS") and not _same_origin(request):
                 raise Problem("cross_site")  # a cookie goes with a request from any page
-            return await self._found(request, cookie)
+            return await self._in_session(request, cookie)
         raise Problem("no_key")
 
     def forget(self) -> None:
         """Keys or sessions were ended here: ask again for each."""
         self._known.clear()
+        self.sessions.forget()
+
+    async def _in_session(self, request: Request, token: str) -> Principal:
+        if (who := self.sessions.remembered(token)) is None:
+            await asyncio.sleep(self._pace.wait_s(address_of(request)))
+            who = await waiting(self.sessions.who, token)
+        if who is None:
+            raise Problem("no_session")
+        return who
 
     async def _found(self, request: Request, secret: str) -> Principal:
         digest = identity.digest(secret)
@@ -65,7 +81,8 @@ class Credentials:
             if who is None:  # whoever tries keys does not keep the database busy
                 await asyncio.sleep(self._pace.wait_s(address_of(request)))
             try:
-                who, expires = await self._looked_up(digest, is_session=secret.startswith("qs_"))
+                found = await self._ask(identity.authenticate_key, digest)
+                who, expires = (None, None) if found is None else found
             except Problem:
                 if who is None:  # a key seen valid a moment ago stays so while the database is away
                     raise
@@ -78,14 +95,6 @@ class Credentials:
         if who is None:
             raise Problem("wrong_key")
         return who
-
-    async def _looked_up(
-        self, digest: bytes, *, is_session: bool
-    ) -> tuple[Principal | None, datetime | None]:
-        if is_session:
-            return await self._ask(identity.session_principal, digest), None
-        found = await self._ask(identity.authenticate_key, digest)
-        return (None, None) if found is None else found
 
     async def _signed(self, request: Request) -> Principal:
         """A request signed with HMAC-SHA256 (docs/interface.md); what is in doubt is refused."""
@@ -116,6 +125,16 @@ class Credentials:
         return who
 
 
+async def waiting(function: Callable[..., T], *args: Any) -> T:
+    """Run what asks the database in a thread. Raises Problem when the database is away."""
+    try:
+        return await asyncio.to_thread(function, *args)
+    except (psycopg.Error, OSError) as error:
+        if classify(error) == "transient":
+            raise Problem("unavailable", retry_after_s=5) from error
+        raise
+
+
 def signature(secret: bytes, method: str, target: str, at: str, nonce: str, content_sha256: str) -> str:
     """HMAC-SHA256, hexadecimal, of method, target, time, nonce and the body's hash, a line each."""
     text = "\n".join((method, target, at, nonce, content_sha256))
@@ -134,7 +153,8 @@ def address_of(request: Request) -> str:
     return f"address {request.client.host if request.client else '?'}"
 
 
-def _secret(request: Request) -> str:
+def secret_of(request: Request) -> str:
+    """The key or session that a request names in its headers; empty when it names none."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() not in ("bearer", "token") or not key.strip():
         key = request.headers.get("x-api-key", "")

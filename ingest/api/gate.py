@@ -24,6 +24,7 @@ from store.database import Connection, open_pool
 from store.identity import NOBODY, Permission, Principal, acting
 from store.registry import Unit
 from store.roles import Logins
+from store.sessions import Sessions
 from store.submissions import Submission
 from store.tags import UnitTags, unit_tags
 
@@ -52,7 +53,13 @@ class Gate:
     """Shared by all routes of one process."""
 
     def __init__(
-        self, logins: Logins, log_url: str, *, pool_size: int = 4, limits: UnitLimits = UNIT_LIMITS
+        self,
+        logins: Logins,
+        log_url: str,
+        *,
+        pool_size: int = 4,
+        limits: UnitLimits = UNIT_LIMITS,
+        sessions: Sessions | None = None,
     ) -> None:
         self._callers = Database(open_pool(logins.api, application="api", max_size=pool_size))
         self._auth = Database(open_pool(logins.auth, application="api-auth", max_size=2, within_s=3))
@@ -67,7 +74,9 @@ class Gate:
         self.pace = Meter(_REFUSALS_PER_S, _REFUSALS_AT_ONCE, _REFUSAL_WAITS_S)
         self.refused_rows = Meter(_REFUSED_ROWS_PER_S, _REFUSED_ROWS_AT_ONCE, _DEBT_S)
         self.tries = Meter(_TRIES_PER_S, _TRIES_AT_ONCE, _REFUSAL_WAITS_S)
-        self.credentials = credentials.Credentials(self.authenticating, self.tries)
+        self.credentials = credentials.Credentials(
+            self.authenticating, self.tries, sessions or Sessions(logins.auth)
+        )
         self.requests = Meter(limits.requests_per_s, limits.requests_per_s * _BURST_S, _DEBT_S)
         self.rows = Meter(limits.rows_per_s, limits.rows_per_s * _BURST_S, _DEBT_S)
         self.waiting = Waiting(self._read_submissions)
@@ -239,6 +248,7 @@ class Gate:
             await self._log.close()
         for database in (self._callers, self._auth, self._monitor):
             await database.close()
+        await asyncio.to_thread(self.credentials.sessions.close)
         await asyncio.to_thread(self.decoders.close)
 
     async def health(self) -> dict[str, Any]:

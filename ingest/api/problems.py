@@ -25,6 +25,11 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
     "wrong_key": (401, "Wrong API key", Reason(
         "API 密钥无效或已吊销", "the API key is not valid, or was revoked",
         "请核对密钥,或向平台重新申请", "Check the key, or ask the platform for a new one")),
+    "no_session": (401, "Session ended", Reason(
+        "会话无效或已结束", "there is no such session, or it has ended", "请重新登录", "Log in again")),
+    "wrong_login": (401, "Wrong login", Reason(
+        "用户名或密码不正确", "user name or password is wrong",
+        "请核对后再试;忘记密码请联系平台运维", "Check them and try again; an operator can set a new password")),
     "bad_signature": (401, "Bad signature", Reason(
         "请求签名不成立:{detail}", "the request's signature does not hold: {detail}",
         "请按 docs/interface.md 的「签名」重新计算", "Compute it as docs/interface.md says under Signed requests")),
@@ -57,6 +62,10 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
     "rate_limited": (429, "Too much in too little time", Reason(
         "贵单位发送过快,本次没有接收", "your unit sends too much in too little time; nothing of this was taken",
         "请在 {retry_after} 秒后原样重发,并合并小请求", "Send the same again after {retry_after} s, and put small requests together")),
+    "name_taken": (409, "Name taken", Reason(
+        "已有名为 {name} 的账号", "there is an account named {name} already", "请换一个用户名", "Choose another name")),
+    "own_account": (409, "Own account", Reason(
+        "不能停用自己的账号", "one's own account cannot be disabled", "请由另一位运维人员操作", "Let another operator do it")),
     "body_incomplete": (408, "Body did not arrive", Reason(
         "请求体没有在限定时间内传完,本次没有接收", "the body did not arrive in time; nothing of this was taken",
         "请检查网络后原样重发,或分批发送", "Check the network and send the same again, or send it in parts")),
@@ -65,6 +74,9 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
         "不支持 {got}", "{got} is not understood",
         "请用 Content-Type: application/json、application/x-ndjson 或 application/vnd.apache.arrow.stream,可选 Content-Encoding: gzip 或 zstd",
         "Use Content-Type: application/json, application/x-ndjson or application/vnd.apache.arrow.stream, and optionally Content-Encoding: gzip or zstd")),
+    "locked": (429, "Too many wrong passwords", Reason(
+        "密码错误次数过多,暂时不能登录", "too many wrong passwords; no login for now",
+        "请在 {retry_after} 秒后再试,或请平台运维重置密码", "Try again after {retry_after} s, or ask an operator for a new password")),
     "busy": (429, "Too many requests at once", Reason(
         "同时处理的数据过多,本次没有接收", "too much is being taken at once; nothing of this was taken",
         "请在 {retry_after} 秒后原样重发", "Send the same again after {retry_after} s")),
@@ -88,6 +100,12 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
         "请在 {retry_after} 秒后原样重发", "Send the same again after {retry_after} s")),
     "bad_gzip": (400, "Broken gzip", REASONS["bad_gzip"]),
     "bad_zstd": (400, "Broken zstd", REASONS["bad_zstd"]),
+    "weak_password": (422, "Weak password", Reason(
+        "密码不合要求:{detail}", "this password will not do: {detail}", "请换一个密码", "Choose another one")),
+    "wrong_scope": (422, "Role and scope do not fit", Reason(
+        "角色 {role} 的范围:{detail}", "scope of the role {role}: {detail}",
+        "city、county 填 region;lead_unit 填 unit;enterprise、bank 填 uscc;think_tank 可填 pilots",
+        "city, county need region; lead_unit needs unit; enterprise, bank need uscc; think_tank may have pilots")),
     "bad_parameter": (422, "Bad parameter", Reason(
         "参数 {field}:{detail}", "parameter {field}: {detail}", "请更正该参数", "Correct the parameter")),
     "no_such_unit": (404, "No such unit", Reason(

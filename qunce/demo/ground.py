@@ -62,7 +62,7 @@ class Ground:
 
     @property
     def login(self) -> Path:
-        """User name and password of the pages (owner-only)."""
+        """User names and passwords of the pages (owner-only)."""
         return self.root / "login.txt"
 
     @property
@@ -142,10 +142,7 @@ def settle(
     """
     memory = ground.recall()
     password = given.dashboard.password or SecretStr(memory.get("password") or secrets.token_urlsafe(12))
-    signing_key = given.dashboard.signing_key or SecretStr(
-        memory.get("signing_key") or secrets.token_urlsafe(32)
-    )
-    ground.remember(password=password.get_secret_value(), signing_key=signing_key.get_secret_value())
+    ground.remember(password=password.get_secret_value())
     values: dict[str, Any] = {
         "database": given.database.dsn or SecretStr(embedded["database.dsn"]),
         "log": given.log.url or SecretStr(embedded["log.url"]),
@@ -166,13 +163,10 @@ def settle(
                 update={"url": values["mqtt"], "callout_url": callout, "public_url": told}
             ),
             "api": given.api.model_copy(update={"port": ports["api"]}),
-            "dashboard": given.dashboard.model_copy(
-                update={"password": password, "signing_key": signing_key}
-            ),
+            "dashboard": given.dashboard.model_copy(update={"password": password}),
         }
     )
     write_private(ground.settings_file, to_toml(settings))
-    write_private(ground.login, f"user: {settings.dashboard.user}\npassword: {password.get_secret_value()}\n")
     return settings
 
 

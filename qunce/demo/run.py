@@ -185,11 +185,13 @@ class Demo:
         return settings
 
     def _provision(self, settings: Settings, province: dict[str, Any], ports: dict[str, int]) -> None:
+        from qunce.demo import people
         from qunce.provision import provision
 
         self._screen.step("登记试点与牵头单位", "registering pilots and lead units")
         dsn, mqtt_url = self._secret(settings.database.dsn), self._secret(settings.mqtt.url)
-        keys = provision(dsn, province["pilots"], self._ground.keys)
+        keys = provision(dsn, province["pilots"], self._ground.keys, [people.SANDBOX])
+        people.welcome(dsn, settings.dashboard, province, self._ground)
         pull_token = self._ground.recall().get("pull_token") or _new_token()
         self._ground.remember(pull_token=pull_token)
         write_private(settings.connectors_file, connectors_toml(province, ports["simulators"], pull_token))
@@ -241,7 +243,10 @@ class Demo:
             time.sleep(0.2)
 
     def _banner(self, settings: Settings, ready_s: float) -> None:
+        from qunce.demo import people
+
         url = base_url(settings)
+        sandbox_key = json.loads(self._ground.keys.read_text("utf-8"))[people.SANDBOX.code]
         password = settings.dashboard.password
         self._screen.banner(
             [
@@ -250,7 +255,8 @@ class Demo:
                     "登录 login",
                     f"{settings.dashboard.user} / {password.get_secret_value() if password else ''}",
                 ),
-                ("", f"({self._ground.login})"),
+                ("各角色 roles", f"{self._ground.login}"),
+                ("沙箱 sandbox", f"{people.SANDBOX.code}  {sandbox_key}"),
                 ("开放接口 interface", f"{url}/api/v1  ({url}/api/openapi.json)"),
                 ("数据 data", str(self._ground.root)),
                 ("日志 logs", str(self._ground.logs)),

@@ -13,12 +13,13 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from playwright.sync_api import Browser, Page, sync_playwright
-from pydantic import SecretStr
 
 from dashboard.app import attach
-from dashboard.login import Login
 from qunce.process import free_port
+from store import people
 from store.database import Connection, connect
+from store.roles import logins
+from store.sessions import Sessions
 from tests.browser.seed import arrive, seed_province
 
 USER, PASSWORD = "admin", "correct horse"
@@ -51,8 +52,8 @@ def serve(dsn: str, port: int) -> tuple[uvicorn.Server, threading.Thread]:
     def nothing(rest: str) -> JSONResponse:
         return JSONResponse({"status": 404}, status_code=404)
 
-    login = Login(user=USER, password=SecretStr(PASSWORD), signing_key=SecretStr("k" * 40))
-    attach(api, dsn=dsn, login=login, period_s=0.5)
+    accounts = logins(dsn)
+    attach(api, dsn=accounts.dashboard, sessions=Sessions(accounts.auth), period_s=0.5)
     config = uvicorn.Config(
         api, host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1
     )
@@ -70,6 +71,8 @@ def site(module_dsn: str) -> Iterator[Site]:
     """A dashboard over 8 pilots, 60 enterprises, 300 machines; data arrive every half second."""
     conn = connect(module_dsn, application="seed")
     seed_province(conn)
+    people.ensure_operator(conn, USER, PASSWORD)
+    conn.commit()
     port = free_port()
     server, thread = serve(module_dsn, port)
     site = Site(f"http://127.0.0.1:{port}", module_dsn, conn, server)

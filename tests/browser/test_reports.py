@@ -12,14 +12,13 @@ import openpyxl
 import pytest
 from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, expect
-from pydantic import SecretStr
 
 from dashboard.app import attach
-from dashboard.login import Login
 from ingest.sheets.reading import RESULT_SHEET
 from store.database import connect
 from store.identity import NewPerson, add_person, open_session
 from store.registry import NewUnit, register_unit
+from store.roles import role_dsn
 from tests.integration.running import running
 
 pytestmark = [pytest.mark.browser, pytest.mark.concurrent]
@@ -35,8 +34,7 @@ def platform(module_dsn: str, nats_url: str) -> Iterator[tuple[str, str]]:
         session = open_session(conn, person, 3600, "127.0.0.1")
 
     def pages(app: FastAPI) -> None:
-        login = Login(user="x", password=SecretStr("x" * 8), signing_key=SecretStr("k" * 40))
-        attach(app, dsn=module_dsn, login=login, open_paths=("/",))
+        attach(app, dsn=role_dsn(module_dsn, "dashboard"), sessions=app.state.gate.credentials.sessions)
 
     with running(module_dsn, nats_url, pages) as address:
         yield address, session
@@ -134,10 +132,10 @@ def test_a_template_can_be_had_and_a_file_dropped(page: Page) -> None:
     counts(page, 1, 0, 0, 0)
 
 
-def test_whoever_is_of_no_unit_is_told(platform: tuple[str, str], running_browser: Browser) -> None:
+def test_whoever_is_not_logged_in_is_led_to_the_login(platform: tuple[str, str], running_browser: Browser) -> None:
     context = running_browser.new_context()
     page = context.new_page()
     page.route_web_socket("**/live", lambda _: None)
     page.goto(f"{platform[0]}/reports")
-    expect(page.locator("#reports-result")).to_contain_text("牵头单位的账号")
+    expect(page).to_have_url(f"{platform[0]}/login?next=/reports")
     context.close()

@@ -10,16 +10,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, Page, expect
-from pydantic import SecretStr
 
 from dashboard.app import attach
-from dashboard.login import Login
 from ingest.api import create_api
 from qunce.process import free_port
 from store.database import connect
 from store.identity import NewPerson, add_person, authenticate_key, digest, open_session
 from store.registry import NewUnit, register_unit, source_id
 from store.roles import logins
+from store.sessions import Sessions
 
 pytestmark = [pytest.mark.browser, pytest.mark.concurrent]
 USCC = "91440300MA5EXAMP0C"
@@ -52,9 +51,10 @@ def own(module_dsn: str) -> Iterator[tuple[str, str]]:
         )
         person = add_person(conn, NewPerson("engineer", "工程师", "lead_unit", unit_id=unit))
         session = open_session(conn, person, 3600, "127.0.0.1")
-    api, port = create_api(logins(module_dsn), "nats://127.0.0.1:1"), free_port()
-    login = Login(user="x", password=SecretStr("x" * 8), signing_key=SecretStr("k" * 40))
-    attach(api, dsn=module_dsn, login=login, open_paths=("/",))
+    accounts, port = logins(module_dsn), free_port()
+    sessions = Sessions(accounts.auth)
+    api = create_api(accounts, "nats://127.0.0.1:1", sessions=sessions)
+    attach(api, dsn=accounts.dashboard, sessions=sessions)
     server = uvicorn.Server(
         uvicorn.Config(api, "127.0.0.1", port, log_level="warning", timeout_graceful_shutdown=1)
     )

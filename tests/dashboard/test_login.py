@@ -3,57 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
-from pydantic import SecretStr
 from starlette.routing import Mount, Route
 
 from dashboard.app import attach
-from dashboard.login import Login, Sessions, local_path
+from dashboard.login import local_path
+from store import people
+from store.database import connect
+from store.people import Wanted
+from store.roles import Logins, logins
+from store.sessions import Sessions
 
-LOGIN = Login(user="admin", password=SecretStr("correct horse"), signing_key=SecretStr("k" * 40))
 HTML = {"accept": "text/html"}
-
-
-class Clock:
-    """A clock that is set."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_session_opens_and_closes() -> None:
-    sessions = Sessions(LOGIN)
-    cookie = sessions.open("admin", "correct horse", "a")
-    assert sessions.user(cookie) == "admin"
-    sessions.close(cookie)
-    assert sessions.user(cookie) is None
-    assert sessions.user("forged") is None
-    assert sessions.user(None) is None
-
-
-def test_session_of_another_key_is_none() -> None:
-    other = LOGIN.model_copy(update={"signing_key": SecretStr("x" * 40)})
-    assert Sessions(LOGIN).user(Sessions(other).open("admin", "correct horse", "a")) is None
-
-
-def test_five_tries_a_minute() -> None:
-    clock = Clock()
-    sessions = Sessions(LOGIN, clock=clock)
-    for _ in range(5):
-        assert sessions.wait_s("a") == 0
-        assert sessions.open("admin", "wrong", "a") is None
-    assert sessions.wait_s("a") > 0
-    assert sessions.wait_s("b") == 0
-    clock.now += 61
-    assert sessions.wait_s("a") == 0
+NAME, PASSWORD = "province", "correct horse"
+HOME = {"origin": "http://testserver"}
 
 
 @pytest.mark.parametrize(
@@ -127,8 +96,16 @@ class Browser:
         return said[0]
 
 
+@pytest.fixture(scope="module")
+def accounts(module_dsn: str) -> Logins:
+    """A database with somebody who may see the province."""
+    with connect(module_dsn, application="test") as conn:
+        people.add(conn, Wanted(NAME, "省厅", "province"), PASSWORD)
+    return logins(module_dsn)
+
+
 @pytest.fixture
-def client() -> Browser:
+def client(accounts: Logins) -> Iterator[Browser]:
     api = FastAPI()
 
     @api.get("/healthz")
@@ -139,18 +116,21 @@ def client() -> Browser:
     def nothing(rest: str) -> JSONResponse:
         return JSONResponse({"status": 404}, status_code=404)
 
-    # No lifespan and so no refresher: nothing here needs a database.
-    attach(api, dsn="host=127.0.0.1 port=1 dbname=none", login=LOGIN)
-    return Browser(api)
+    sessions = Sessions(accounts.auth)
+    attach(api, dsn=accounts.dashboard, sessions=sessions, secure_cookie=True)
+    yield Browser(api)
+    api.state.boards.stop()
+    sessions.close()
 
 
 def log_in(client: Browser) -> None:
-    answer = client.post("/login", data={"user": "admin", "password": "correct horse", "next": "/supply"})
+    answer = client.post("/login", data={"user": NAME, "password": PASSWORD, "next": "/supply"})
     assert answer.status_code == 303
     assert answer.headers["location"] == "/supply"
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
+    assert "Secure" in cookie
 
 
 def test_every_route_is_denied_without_session(client: Browser) -> None:
@@ -202,10 +182,10 @@ def test_people_are_led_to_the_login_and_back(client: Browser) -> None:
 
 def test_wrong_password_and_too_many_of_them(client: Browser) -> None:
     for _ in range(5):
-        answer = client.post("/login", data={"user": "admin", "password": "<b>"})
+        answer = client.post("/login", data={"user": NAME, "password": "<b>"})
         assert answer.status_code == 401
         assert "<b>" not in answer.text
-    answer = client.post("/login", data={"user": "admin", "password": "correct horse"})
+    answer = client.post("/login", data={"user": NAME, "password": PASSWORD})
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) > 0
 
@@ -237,11 +217,6 @@ def test_unknown_api_paths_stay_404(client: Browser) -> None:
     assert client.get("/api/v1/none").status_code == 404
 
 
-def test_short_secrets_are_refused() -> None:
-    with pytest.raises(ValueError, match="signing_key"):
-        Login(user="a", password=SecretStr("correct horse"), signing_key=SecretStr("short"))
-
-
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [("GET", "/login", 200), ("HEAD", "/login", 200), ("POST", "/login", 401), ("GET", "/nowhere", 401),
@@ -262,3 +237,18 @@ def test_every_answer_is_protected(client: Browser, method: str, path: str, stat
 def test_head_is_led_to_the_login_too(client: Browser) -> None:
     answer = client.request("HEAD", "/supply", headers=HTML)
     assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=/supply")
+
+
+def test_callbacks_of_another_site_are_refused(client: Browser) -> None:
+    log_in(client)
+    body = {"output": "banner.children", "outputs": {}, "inputs": [], "changedPropIds": []}
+    for headers in ({}, {"origin": "http://evil"}):
+        answer = client.post("/_dash-update-component", json=body, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (403, "cross_site")
+    assert client.post("/_dash-update-component", json=body, headers=HOME).status_code != 403
+    assert (
+        client.post(
+            "/login", data={"user": NAME, "password": PASSWORD}, headers={"origin": "http://evil"}
+        ).status_code
+        == 403
+    )

@@ -69,7 +69,7 @@ def test_secrets_are_made_once_and_given_settings_win(tmp_path: Path) -> None:
     assert settle(elsewhere, ground, ports, EMBEDDED).mqtt.callout_url is None
     third = settle(given, ground, {"api": 9000}, EMBEDDED)
     assert load(ground.settings_file) == third
-    for path in (ground.settings_file, ground.login, tmp_path / "demo.json"):
+    for path in (ground.settings_file, tmp_path / "demo.json"):
         assert path.stat().st_mode & 0o077 == 0
 
 

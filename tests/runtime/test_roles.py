@@ -92,7 +92,7 @@ def settings_file(dsn: str, nats_server: RunningNats, tmp_path: Path) -> Path:
             "log": {"url": nats_server.url, "max_bytes": 2**28},
             "mqtt": {"url": nats_server.mqtt_url},
             "api": {"port": free_port()},
-            "dashboard": {"password": "long enough", "signing_key": "k" * 40},
+            "dashboard": {"password": "long enough"},
         }
     )
     file = tmp_path / "own.toml"
@@ -232,7 +232,7 @@ def test_the_brokers_users_are_written(settings_file: Path, tmp_path: Path) -> N
 
 def test_pages_alone_do_not_serve_the_interface(dsn: str) -> None:
     settings = Settings.model_validate(
-        {"dashboard": {"password": "long enough", "signing_key": "k" * 40}},
+        {"dashboard": {"password": "long enough"}},
     )
     app = web.build(settings, ["dashboard"], logins(dsn), "nats://127.0.0.1:1")
 

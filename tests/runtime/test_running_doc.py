@@ -30,7 +30,6 @@ def test_the_settings_are_whole() -> None:
         "mqtt.url",
         "mqtt.callout_url",
         "dashboard.password",
-        "dashboard.signing_key",
     ):
         assert needed(settings, key)
 
