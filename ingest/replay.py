@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -34,7 +35,7 @@ from ingest.decoded import Malformed
 from ingest.log import MAX_MESSAGE_BYTES, Kind, Lane
 from ingest.records import Records, encode_records
 from ingest.validate import check
-from store import datasets, periods, quarantine
+from store import audit, datasets, periods, quarantine
 from store.database import Connection
 from store.quarantine import ARROW_STREAM, Filter, Held
 from store.reasons import Reason
@@ -206,6 +207,9 @@ class Replay:
             for _, group in groupby(read, key=lambda one: one.group):
                 self._group(conn, list(group), outcome, now)
             quarantine.mark_replayed(conn, outcome.done)
+            whose = Counter(e.unit_id for e in found.entries if e.quarantine_id in outcome.done)
+            for unit_id, n in sorted(whose.items()):
+                audit.record(conn, "quarantine.replayed", f"{n} entries", {"entries": n}, unit_id)
         return outcome
 
     def _group(

@@ -21,7 +21,7 @@ from ingest.log import Entry
 from ingest.preparing import Prepared, Submitted, held, prepare
 from ingest.units import Known, Units
 from ingest.verdicts import judge
-from store import accounts, canary, datasets, measurements, quarantine, submissions
+from store import accounts, audit, canary, datasets, measurements, quarantine, submissions
 from store.database import Connection, classify, connect
 from store.layout import DayPartitions
 from store.quarantine import Refused
@@ -191,11 +191,16 @@ class Storing:
             if prepared.claimed:
                 parts = len(prepared.parts.names)
                 submissions.keep(conn, judge(prepared.claimed, prepared.rows, verdicts, parts))
-            for submitted in prepared.submissions:
-                _apply(conn, submitted)
+            corrected = [(submitted, _apply(conn, submitted)) for submitted in prepared.submissions]
             if prepared.canaries:
                 canary.keep(conn, prepared.canaries)
             accounts.keep_positions(conn, stream, prepared.reached)
+            # Last: whoever writes into the audit log keeps the others waiting until the commit.
+            audit.record_corrections(conn, _corrections(prepared, verdicts))
+            for (records, unit_id, _), n in corrected:
+                if n:
+                    detail = {"dataset": records.dataset, "records": n}
+                    audit.record(conn, "record.corrected", records.batch, detail, unit_id)
         for records, _, _ in prepared.submissions:
             if records.dataset == "tag":
                 self._known.changed(records.unit, [str(record.get("name")) for record in records.records])
@@ -219,8 +224,18 @@ class Storing:
         return len(prepared.refused) + len(prepared.unbooked)
 
 
-def _apply(conn: Connection, submitted: Submitted) -> None:
-    """Apply dataset records, and keep the verdict."""
+def _corrections(prepared: Prepared, verdicts: measurements.Verdicts) -> dict[tuple[int, str], int]:
+    """(source_id, batch) → readings that replaced another value."""
+    counts = np.bincount(prepared.rows.part[verdicts == measurements.CORRECTION])
+    found: dict[tuple[int, str], int] = {}
+    for part in np.flatnonzero(counts).tolist():
+        key = int(prepared.parts.source_id[part]), prepared.parts.names[part]
+        found[key] = found.get(key, 0) + int(counts[part])
+    return found
+
+
+def _apply(conn: Connection, submitted: Submitted) -> int:
+    """Apply dataset records, and keep the verdict; returns how many were corrections."""
     records, unit_id, source_id = submitted
     wrong = datasets.problems(conn, unit_id, records.dataset, records.records)
     refusals = list(records.refused) + [
@@ -251,6 +266,7 @@ def _apply(conn: Connection, submitted: Submitted) -> None:
     ]
     verdict = datasets.Submission(records.received, accepted, duplicates, corrections, len(refusals), errors)
     datasets.keep_submission(conn, records.batch, unit_id, records.dataset, verdict, records.body_digest)
+    return corrections
 
 
 def _now_us() -> int:

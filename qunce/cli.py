@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.commands import app as bench
-from qunce import keys, periods, quarantine
+from qunce import audit, keys, people, periods, quarantine
 from qunce.failures import explain
 from qunce.options import ConfigOption, DataDirOption, JsonOption, settings_of
 from qunce.push.commands import pull_template, push
@@ -31,6 +31,8 @@ db = typer.Typer(help="数据库 | the database", no_args_is_help=True)
 app.add_typer(db, name="db")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(periods.app, name="periods")
+app.add_typer(people.app, name="people")
+app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
 app.add_typer(bench, name="bench")
 app.command()(push)

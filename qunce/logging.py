@@ -15,18 +15,25 @@ from qunce.settings import Logging
 _HIDDEN = "***"
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(\w+://[^:/@\s]*):[^@/\s]+@"), rf"\1:{_HIDDEN}@"),  # scheme://user:password@
-    (re.compile(r"qk_[A-Za-z0-9_\-]+"), f"qk_{_HIDDEN}"),  # API keys
-    (re.compile(r"(?i)(bearer\s+)\S+"), rf"\1{_HIDDEN}"),
+    (re.compile(r"\b(q[ks]_)[A-Za-z0-9_\-]+"), rf"\1{_HIDDEN}"),  # API keys, sessions
+    (
+        re.compile(
+            r"(?i)(authorization[\"']?\s*[=:]\s*[\"']?(?:(?:bearer|basic|token)\s+)?|\b(?:bearer|basic)\s+)\S+"
+        ),
+        rf"\1{_HIDDEN}",
+    ),
+    (re.compile(r"\$argon2id?\$\S+"), f"$argon2id${_HIDDEN}"),
+    (re.compile(r"(?i)(x-qunce-signature[\"']?\s*[=:,]\s*)[\"']?[0-9a-f]+"), rf"\1{_HIDDEN}"),
     (
         re.compile(r"(?i)((?:password|passwd|secret|token|api_key)[\"']?\s*[=:]\s*)[\"']?[^\s\"',;]+"),
         rf"\1{_HIDDEN}",
     ),
 )
-_SECRET_KEYS = re.compile(r"(?i)password|passwd|secret|token|api_key|authorization")
+_SECRET_KEYS = re.compile(r"(?i)password|passwd|secret|token|api_key|authorization|signature|cookie")
 
 
 def redact(text: str) -> str:
-    """The text without passwords, API keys and bearer tokens."""
+    """The text without passwords and their hashes, API keys, sessions, bearer tokens and signatures."""
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text

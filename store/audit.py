@@ -59,15 +59,49 @@ def record(
     return int(row[0])
 
 
+def record_corrections(conn: Connection, readings: Mapping[tuple[int, str], int]) -> None:
+    """Of a group that is stored, how many readings of each (source_id, batch) replaced another value."""
+    if not readings:
+        return
+    known = conn.execute(
+        "SELECT source_id, unit_id, key FROM source WHERE source_id = ANY (%s)",
+        ([source_id for source_id, _ in readings],),
+    ).fetchall()
+    whose = {source_id: (unit_id, key) for source_id, unit_id, key in known}
+    for (source_id, batch), n in readings.items():
+        unit_id, key = whose[source_id]
+        record(conn, "measurement.corrected", batch, {"source": key, "readings": n}, unit_id)
+
+
+class Wanted(NamedTuple):
+    """A filter of events; None: any. `since`, `until`: aware, from and before."""
+
+    action: str | None = None
+    actor: str | None = None
+    unit: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
 def events(
-    conn: Connection, *, limit: int, before: int | None = None, action: str | None = None
+    conn: Connection,
+    *,
+    limit: int,
+    before: int | None = None,
+    action: str | None = None,
+    wanted: Wanted | None = None,
 ) -> list[Event]:
     """What the caller may see of the log, newest first; `before`: only events of a smaller number."""
+    chosen = wanted or Wanted(action)
     rows = conn.execute(
         "SELECT seq, at, actor, unit_id, action, object, detail FROM audit_event"
         " WHERE (%(before)s::bigint IS NULL OR seq < %(before)s)"
-        " AND (%(action)s::text IS NULL OR action = %(action)s) ORDER BY seq DESC LIMIT %(limit)s",
-        {"before": before, "action": action, "limit": limit},
+        " AND (%(action)s::text IS NULL OR action = %(action)s)"
+        " AND (%(actor)s::text IS NULL OR actor = %(actor)s)"
+        " AND (%(unit)s::text IS NULL OR unit_id = (SELECT unit_id FROM lead_unit WHERE code = %(unit)s))"
+        " AND (%(since)s::timestamptz IS NULL OR at >= %(since)s)"
+        " AND (%(until)s::timestamptz IS NULL OR at < %(until)s) ORDER BY seq DESC LIMIT %(limit)s",
+        {"before": before, "limit": limit, **chosen._asdict()},
     )
     return [Event(*row) for row in rows]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import LiteralString
 
+from store import audit
 from store.database import Connection
 from store.layout import apply_layout
 from store.roles import grant_access
@@ -48,6 +49,9 @@ def migrate(conn: Connection) -> list[str]:
             applied.append(name)
         apply_layout(conn)
         grant_access(conn)
+        if done and applied:  # of a new database there is nothing to tell
+            with conn.transaction():
+                audit.record(conn, "schema.migrated", applied[-1], {"applied": applied})
         return applied
     finally:
         conn.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
+from store import audit
 from store.database import Connection
 
 
@@ -68,6 +69,7 @@ def close(conn: Connection, unit: str, until: datetime, by: str) -> None:
         " closed_by = excluded.closed_by, closed_at = now()",
         (unit_id, until, by),
     )
+    audit.record(conn, "period.closed", unit, {"until": until.isoformat(), "by": by}, unit_id)
 
 
 def reopen(conn: Connection, unit: str, until: datetime | None, by: str) -> None:
@@ -85,6 +87,8 @@ def reopen(conn: Connection, unit: str, until: datetime | None, by: str) -> None
             "UPDATE closed_period SET closed_until = %s, closed_by = %s, closed_at = now() WHERE unit_id = %s",
             (until, by, unit_id),
         )
+    left = None if until is None else until.isoformat()
+    audit.record(conn, "period.reopened", unit, {"until": left, "by": by}, unit_id)
 
 
 def _locked(conn: Connection, unit: str) -> tuple[int, datetime | None]:

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from ingest.api import (
     account,
+    auditing,
     codes,
     datasets,
     files,
@@ -105,6 +106,7 @@ def create_api(
     app.include_router(service.router(gate, tables, addresses or Addresses()))
     app.include_router(account.router(gate))
     app.include_router(people.router(gate))
+    app.include_router(auditing.router(gate))
     app.include_router(metrics.router(gate, metrics_token))
 
     @app.get("/healthz", include_in_schema=False, dependencies=[OPEN])

@@ -132,7 +132,9 @@ def test_a_template_can_be_had_and_a_file_dropped(page: Page) -> None:
     counts(page, 1, 0, 0, 0)
 
 
-def test_whoever_is_not_logged_in_is_led_to_the_login(platform: tuple[str, str], running_browser: Browser) -> None:
+def test_whoever_is_not_logged_in_is_led_to_the_login(
+    platform: tuple[str, str], running_browser: Browser
+) -> None:
     context = running_browser.new_context()
     page = context.new_page()
     page.route_web_socket("**/live", lambda _: None)

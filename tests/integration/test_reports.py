@@ -14,12 +14,14 @@ import pytest
 
 from dashboard.blocks import problem_list
 from dashboard.board import Board
+from dashboard.lines import Lines
 from ingest.datasets import check_records
 from ingest.log import Entry, partition_of
 from ingest.records import Records, encode_records
 from ingest.storing import Storing
 from store import supply
 from store.database import Connection
+from store.identity import NOBODY
 from store.registry import NewPilot, NewUnit, register_pilot, register_unit
 
 UNIT = "GD-TST-01"
@@ -233,9 +235,10 @@ def test_machines_whose_day_is_more_than_full_are_told(report: Reporting, conn: 
     assert found == [supply.DayOver(UNIT, "M1", "equip.effectiveness", MIDNIGHT, 1.5, 2)]
 
     conn.commit()
-    board = Board(dsn)
+    lines = Lines(dsn)
+    board = Board(lines, NOBODY)  # as the owner, who sees everything whoever asks
     board.renew()
-    board.stop()
+    lines.close()
     picture = board.current().picture
     assert picture is not None
     [problem] = [p for p in picture.problems if p.kind == "master_data"]

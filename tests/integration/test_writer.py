@@ -16,7 +16,7 @@ from ingest.decoded import empty
 from ingest.log import Entry, partition_of
 from ingest.records import Records, encode_records
 from ingest.storing import OwnedElsewhere, Storing
-from store import accounts
+from store import accounts, audit
 from store.database import Connection, connect
 from store.measurements import FROZEN
 from store.registry import NewPilot, NewUnit, register_pilot, register_unit
@@ -131,6 +131,10 @@ def test_rows_land_once_duplicates_are_counted_corrections_keep_the_old_value(
     assert latest.fetchone() == ("008",)
     old = conn.execute("SELECT value FROM measurement_revision WHERE text IS NULL ORDER BY value").fetchall()
     assert old == [(0.0,), (5.0,)]
+    (event,) = audit.events(conn, limit=10)
+    assert event.action == "measurement.corrected"
+    assert '"readings": 3' in event.detail
+    assert event.unit_id is not None
 
 
 def test_refused_rows_go_to_quarantine_and_the_rest_lands(storing: Storing, conn: Connection) -> None:

@@ -22,11 +22,17 @@ SECRET = "s3cr3t-value"
         f"user=x password={SECRET} host=y",
         f"Authorization: Bearer {SECRET}",
         f"key qk_{SECRET} refused",
+        f"cookie qunce_session=qs_{SECRET}; path=/",
+        f"Authorization: Token {SECRET}",
+        f"authorization='Basic {SECRET}'",
+        f"password_hash $argon2id$v=19$m=65536,t=3,p=4${SECRET}",
+        "X-Qunce-Signature: 5ec3e7aa" + "5ec3e7aa" * 7,
         f'{{"token": "{SECRET}"}}',
     ],
 )
 def test_redact(text: str) -> None:
     assert SECRET not in redact(text)
+    assert "5ec3e7aa" not in redact(text)
 
 
 def test_what_is_no_secret_stays() -> None:
