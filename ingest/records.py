@@ -13,7 +13,9 @@ class Records(msgspec.Struct, frozen=True):
     """Records of one dataset, validated by their model; `index` numbers them as the sender did.
 
     `received_at` µs since the Unix epoch, UTC. `refused` travels along, as in a Batch. `body_digest`: SHA-256 of the
-    body, where an Idempotency-Key came with it.
+    body, where an Idempotency-Key came with it. `reason`, `voucher`: why what is corrected is corrected, and what proves
+    it; `by`: who sent it, as in the audit log. `each`: a
+    verdict for each record is to be kept; `index` is then the place among those received.
     """
 
     unit: str
@@ -26,6 +28,10 @@ class Records(msgspec.Struct, frozen=True):
     records: list[dict[str, Any]]
     refused: list[Refusal]
     body_digest: bytes | None = None
+    reason: str | None = None
+    voucher: str | None = None
+    by: str | None = None
+    each: bool = False
 
 
 _DECODER = msgspec.json.Decoder(Records)

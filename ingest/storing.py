@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import product
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,6 +20,7 @@ import structlog
 
 from ingest.batch import Refusal
 from ingest.datasets import natural_key
+from ingest.datasets.rules import CORRECTION_WINDOW, rules_of
 from ingest.log import Entry
 from ingest.preparing import Prepared, Submitted, held, prepare
 from ingest.units import Known, Units
@@ -25,6 +29,7 @@ from store import accounts, audit, canary, datasets, measurements, quarantine, s
 from store.database import Connection, classify, connect
 from store.layout import DayPartitions
 from store.quarantine import Refused
+from store.submissions import Submission
 
 log_ = structlog.get_logger("ingest.storing")
 _ERRORS_KEPT = 100
@@ -69,7 +74,7 @@ class Storing:
 
     Owns `partitions` of the log while connected (raises OwnedElsewhere): two writers of one partition
     would count every row twice. `hands` are numbers that no two Storings of one writer share, and that all of
-    them together make up; `known` is common to them. One call of `ready` and one of `commit` may run at once,
+    them together make up; `known` is common to them. `window`: how long reports can be corrected. One call of `ready` and one of `commit` may run at once,
     in the order in which groups are taken; nothing else may.
     """
 
@@ -79,8 +84,10 @@ class Storing:
         partitions: Sequence[int] = (),
         hands: Sequence[int] = (0,),
         known: Known | None = None,
+        window: timedelta = CORRECTION_WINDOW,
     ) -> None:
         self._known = known or Known()
+        self._window = window
         self._dsn = dsn
         self._owned = partitions
         self._hands = hands
@@ -191,7 +198,9 @@ class Storing:
             if prepared.claimed:
                 parts = len(prepared.parts.names)
                 submissions.keep(conn, judge(prepared.claimed, prepared.rows, verdicts, parts))
-            corrected = [(submitted, _apply(conn, submitted)) for submitted in prepared.submissions]
+            corrected = [
+                (submitted, _apply(conn, submitted, self._window)) for submitted in prepared.submissions
+            ]
             if prepared.canaries:
                 canary.keep(conn, prepared.canaries)
             accounts.keep_positions(conn, stream, prepared.reached)
@@ -199,7 +208,7 @@ class Storing:
             audit.record_corrections(conn, _corrections(prepared, verdicts))
             for (records, unit_id, _), n in corrected:
                 if n:
-                    detail = {"dataset": records.dataset, "records": n}
+                    detail = {"dataset": records.dataset, "records": n, "reason": records.reason}
                     audit.record(conn, "record.corrected", records.batch, detail, unit_id)
         for records, _, _ in prepared.submissions:
             if records.dataset == "tag":
@@ -214,10 +223,22 @@ class Storing:
         prepared = held(entry, session.units, detail, _now_us())
         if entry.kind == "records" and prepared.unbooked:
             refused = prepared.unbooked
-            errors = [{"place": r.place, "reason": r.reason, "parameters": r.parameters} for r in refused]
-            verdict = datasets.Submission(len(refused), 0, 0, 0, len(refused), errors[:_ERRORS_KEPT])
+            n = len(refused)
+            verdict = Submission(
+                entry.msg_id,
+                refused[0].unit_id,
+                "?",
+                n,
+                0,
+                0,
+                0,
+                n,
+                _shown(refused, _ERRORS_KEPT),
+                None,
+                None,
+            )
             with session.rows.transaction():
-                datasets.keep_submission(session.rows, entry.msg_id, refused[0].unit_id, "?", verdict)
+                datasets.keep_submission(session.rows, verdict)
                 self._transaction(prepared, stream)
         else:
             self._transaction(prepared, stream)
@@ -234,10 +255,14 @@ def _corrections(prepared: Prepared, verdicts: measurements.Verdicts) -> dict[tu
     return found
 
 
-def _apply(conn: Connection, submitted: Submitted) -> int:
+def _apply(conn: Connection, submitted: Submitted, window: timedelta) -> int:
     """Apply dataset records, and keep the verdict; returns how many were corrections."""
     records, unit_id, source_id = submitted
-    wrong = datasets.problems(conn, unit_id, records.dataset, records.records)
+    keys = [natural_key(records.dataset, record) for record in records.records]
+    judged = datasets.apply(
+        conn, unit_id, records.dataset, records.records, keys, rules_of(records.dataset, window),
+        datasets.Report(records.batch, records.received_at, records.reason, records.voucher, records.by),
+    )  # fmt: skip
     refusals = list(records.refused) + [
         Refusal(
             f"{records.dataset} records[{records.index[p.row]}].{p.field}",
@@ -245,14 +270,8 @@ def _apply(conn: Connection, submitted: Submitted) -> int:
             p.parameters,
             msgspec.json.encode(records.records[p.row]),
         )
-        for p in wrong
+        for p in judged.problems
     ]
-    bad = {p.row for p in wrong}
-    good = [record for i, record in enumerate(records.records) if i not in bad]
-    keys = [natural_key(records.dataset, record) for record in good]
-    accepted, duplicates, corrections = datasets.apply(
-        conn, unit_id, records.dataset, good, keys, records.batch, records.received_at
-    )
     held_back = [
         Refused(
             unit_id, source_id, None, records.batch, r.place, r.reason, r.parameters, r.tag, r.ts, r.original,
@@ -261,12 +280,27 @@ def _apply(conn: Connection, submitted: Submitted) -> int:
         for r in refusals
     ]  # fmt: skip
     quarantine.keep(conn, held_back)
-    errors = [
-        {"place": r.place, "reason": r.reason, "parameters": r.parameters} for r in refusals[:_ERRORS_KEPT]
-    ]
-    verdict = datasets.Submission(records.received, accepted, duplicates, corrections, len(refusals), errors)
-    datasets.keep_submission(conn, records.batch, unit_id, records.dataset, verdict, records.body_digest)
-    return corrections
+    counts = Counter(judged.verdicts)
+    verdicts = None
+    if records.each:
+        each = bytearray([datasets.QUARANTINED] * records.received)
+        for i, verdict in zip(records.index, judged.verdicts, strict=True):
+            each[i] = verdict
+        verdicts = bytes(each)
+    datasets.keep_submission(
+        conn,
+        Submission(
+            records.batch, unit_id, records.dataset, records.received, len(judged.revisions),
+            counts[datasets.DUPLICATE], counts[datasets.CORRECTION], len(refusals),
+            _shown(refusals, None if records.each else _ERRORS_KEPT),
+            records.body_digest, verdicts,
+        ),
+    )  # fmt: skip
+    return counts[datasets.CORRECTION]
+
+
+def _shown(refusals: Sequence[Refusal | Refused], most: int | None) -> list[dict[str, Any]]:
+    return [{"place": r.place, "reason": r.reason, "parameters": dict(r.parameters)} for r in refusals[:most]]
 
 
 def _now_us() -> int:

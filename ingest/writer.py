@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any, ParamSpec, TypeVar, get_args
 
@@ -24,6 +25,7 @@ import psycopg
 import structlog
 
 from ingest.backlog import MOST_ROWS, Backlog, Hand
+from ingest.datasets.rules import CORRECTION_WINDOW
 from ingest.log import LANES, PARTITIONS, Entry, Index, Log, LogUnavailable, Waiting, all_partitions
 from ingest.preparing import Prepared
 from ingest.storing import Storing
@@ -54,14 +56,22 @@ log_ = structlog.get_logger("ingest.writer")
 
 
 async def run(
-    dsn: str, log_url: str, stop: asyncio.Event, report: Report, partitions: Iterable[int] | None = None
+    dsn: str,
+    log_url: str,
+    stop: asyncio.Event,
+    report: Report,
+    partitions: Iterable[int] | None = None,
+    *,
+    window: timedelta = CORRECTION_WINDOW,
 ) -> None:
     """Write until `stop` is set; then finish the transactions at hand and return.
+
+    `window`: how long after its first report a record can be corrected.
 
     Each process must own its partitions (default: all) alone. Database and log may be away at any
     time: the writer waits and goes on where the last committed transaction left off.
     """
-    writer = _Writer(dsn, log_url, report, list(partitions or all_partitions()), stop)
+    writer = _Writer(dsn, log_url, report, list(partitions or all_partitions()), stop, window)
     attempt = 0
     try:
         while not stop.is_set():
@@ -126,13 +136,20 @@ class _Group:
 
 class _Writer:
     def __init__(
-        self, dsn: str, log_url: str, report: Report, partitions: list[int], stop: asyncio.Event
+        self,
+        dsn: str,
+        log_url: str,
+        report: Report,
+        partitions: list[int],
+        stop: asyncio.Event,
+        window: timedelta,
     ) -> None:
         self._dsn = dsn
         self._log_url = log_url
         self._report = report
         self._partitions = partitions
         self._stop = stop
+        self._window = window
         self._log: Log | None = None
         self._hands: list[_Hand] = []
         self._backlog = Backlog({}, {})
@@ -153,7 +170,7 @@ class _Writer:
             *((i,) for i in range(1, len(hands))),
         ]
         self._hands = [
-            _Hand(name, Storing(self._dsn, self._partitions, mine, known), most_rows)
+            _Hand(name, Storing(self._dsn, self._partitions, mine, known, self._window), most_rows)
             for (name, most_rows), mine in zip(hands.items(), numbers, strict=True)
         ]
         opened = await asyncio.gather(

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -147,7 +148,12 @@ async def _run(
         from ingest import writer
 
         work["writer"] = writer.run(
-            logins.writer, log_url, stop, report, partitions(settings.writer.partitions)
+            logins.writer,
+            log_url,
+            stop,
+            report,
+            partitions(settings.writer.partitions),
+            window=timedelta(days=settings.correction_days),
         )
     if sources is not None:
         from connectors import host

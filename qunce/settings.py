@@ -259,6 +259,13 @@ class Settings(BaseSettings):
         description="数据目录 | where everything lies that is kept; default `$XDG_DATA_HOME/qunce`,"
         " else `~/.local/share/qunce`",
     )
+    correction_days: int = Field(
+        10,
+        ge=0,
+        le=3650,
+        description="报表更正期（天）| days after its first report in which a record can be corrected, with a reason;"
+        " registers can always be corrected. The same for all processes",
+    )
     database: Database = Database()
     log: Log = Log()
     writer: Writer = Writer()

@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def build(settings: Settings, roles: Sequence[Role], logins: Logins, log_url: st
             addresses=Addresses(settings.api.public_url, settings.mqtt.public_url),
             code_tables=[indicator_codes()],
             catalogue=read_catalogue(),
+            window=timedelta(days=settings.correction_days),
         )
     else:
         app = _pages_only()

@@ -33,7 +33,7 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO qunce_api, qunce_writer, qunce_
 DO $access$
 DECLARE
     -- Everybody's: they say nothing of a unit.
-    open_to_all   text[] := '{region, cluster, sub_sector, code_version, layout, schema_migration}';
+    open_to_all   text[] := '{region, cluster, sub_sector, indicator_code, code_version, layout, schema_migration}';
     -- Nobody's but the owner's: asked through functions alone.
     closed        text[] := '{session, request_nonce}';
     -- The platform's own bookkeeping.

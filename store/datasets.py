@@ -2,109 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, LiteralString, NamedTuple
 
 from psycopg.types.json import Jsonb
 
+from store import periods, shapes
 from store.database import Connection
 from store.reopen import Change, reopen
+from store.shapes import shape_of
+from store.submissions import Submission
 from store.times import moment
 
-# One statement a dataset: %(records)s is a JSON array of validated records, %(unit)s the owner.
-# References were checked before, so the joins lose nothing.
-_UPSERT: Mapping[str, LiteralString] = MappingProxyType(
-    {
-        "park": """
-            INSERT INTO park (unit_id, code, name, region_code, virtual)
-            SELECT %(unit)s, r.code, r.name, r.region_code, r.virtual
-            FROM jsonb_to_recordset(%(records)s) AS r (code text, name text, region_code text, virtual boolean)
-            ON CONFLICT (unit_id, code) DO UPDATE SET name = excluded.name,
-                region_code = excluded.region_code, virtual = excluded.virtual""",
-        "enterprise": """
-            INSERT INTO enterprise
-                (unit_id, uscc, name, region_code, industry, park_id, registered_on, scale)
-            SELECT %(unit)s, r.uscc, r.name, r.region_code, r.industry, p.park_id, r.registered_on, r.scale
-            FROM jsonb_to_recordset(%(records)s) AS r (uscc text, name text, region_code text,
-                industry text, park_code text, registered_on date, scale text)
-            LEFT JOIN park p ON p.unit_id = %(unit)s AND p.code = r.park_code
-            ON CONFLICT (unit_id, uscc) DO UPDATE SET name = excluded.name,
-                region_code = excluded.region_code, industry = excluded.industry,
-                park_id = excluded.park_id, registered_on = excluded.registered_on, scale = excluded.scale""",
-        "equipment": """
-            INSERT INTO equipment (unit_id, enterprise_id, code, name, kind, rated_capacity_per_h,
-                digital, networked, commissioned_on)
-            SELECT %(unit)s, e.enterprise_id, r.code, r.name, r.kind, r.rated_capacity_per_h,
-                r.digital, r.networked, r.commissioned_on
-            FROM jsonb_to_recordset(%(records)s) AS r (code text, enterprise_uscc text, name text,
-                kind text, rated_capacity_per_h float8, digital boolean, networked boolean,
-                commissioned_on date)
-            JOIN enterprise e ON e.unit_id = %(unit)s AND e.uscc = r.enterprise_uscc
-            ON CONFLICT (unit_id, code) DO UPDATE SET enterprise_id = excluded.enterprise_id,
-                name = excluded.name, kind = excluded.kind,
-                rated_capacity_per_h = excluded.rated_capacity_per_h, digital = excluded.digital,
-                networked = excluded.networked, commissioned_on = excluded.commissioned_on""",
-        "tag": """
-            WITH input AS (
-                SELECT r.*, q.equipment_id
-                FROM jsonb_to_recordset(%(records)s) AS r (name text, equipment_code text, signal text,
-                    data_type text, unit text, interval_s float8, valid_from timestamptz,
-                    range_min float8, range_max float8, frozen_after_s float8, rate_max_per_s float8)
-                JOIN equipment q ON q.unit_id = %(unit)s AND q.code = r.equipment_code
-            ), kept AS (
-                INSERT INTO tag (unit_id, equipment_id, name, signal, data_type, unit, range_min, range_max,
-                    frozen_after_s, rate_max_per_s)
-                SELECT DISTINCT ON (name) %(unit)s, equipment_id, name, signal, data_type, unit,
-                    range_min, range_max, frozen_after_s, rate_max_per_s
-                FROM input ORDER BY name, valid_from DESC
-                ON CONFLICT (unit_id, name) DO UPDATE SET equipment_id = excluded.equipment_id,
-                    unit = excluded.unit, range_min = excluded.range_min, range_max = excluded.range_max,
-                    frozen_after_s = excluded.frozen_after_s, rate_max_per_s = excluded.rate_max_per_s
-                RETURNING tag_id, name
-            )
-            INSERT INTO reporting_schedule (tag_id, valid_from, interval_s)
-            SELECT tag_id, valid_from, interval_s FROM input JOIN kept USING (name)
-            ON CONFLICT (tag_id, valid_from) DO UPDATE SET interval_s = excluded.interval_s""",
-        "shift_calendar": """
-            INSERT INTO shift_calendar (unit_id, equipment_id, start_at, end_at, kind)
-            SELECT %(unit)s, q.equipment_id, r.start, r."end", r.kind
-            FROM jsonb_to_recordset(%(records)s) AS r (equipment_code text, start timestamptz,
-                "end" timestamptz, kind text)
-            JOIN equipment q ON q.unit_id = %(unit)s AND q.code = r.equipment_code
-            ON CONFLICT (equipment_id, start_at, kind) DO UPDATE SET end_at = excluded.end_at""",
-        "production_order": """
-            INSERT INTO production_order
-                (unit_id, order_id, equipment_id, product, pri_s, planned_quantity, start_at, end_at)
-            SELECT %(unit)s, r.order_id, q.equipment_id, r.product, r.planned_run_time_per_item_s,
-                r.planned_quantity, r.start, r."end"
-            FROM jsonb_to_recordset(%(records)s) AS r (order_id text, equipment_code text, product text,
-                planned_run_time_per_item_s float8, planned_quantity float8, start timestamptz,
-                "end" timestamptz)
-            JOIN equipment q ON q.unit_id = %(unit)s AND q.code = r.equipment_code
-            ON CONFLICT (unit_id, order_id) DO UPDATE SET equipment_id = excluded.equipment_id,
-                product = excluded.product, pri_s = excluded.pri_s,
-                planned_quantity = excluded.planned_quantity, start_at = excluded.start_at,
-                end_at = excluded.end_at""",
-        "milestone": """
-            INSERT INTO milestone (unit_id, code, name, planned_on, accepted_on)
-            SELECT %(unit)s, r.code, r.name, r.planned_on, r.accepted_on
-            FROM jsonb_to_recordset(%(records)s) AS r (code text, name text, planned_on date,
-                accepted_on date)
-            ON CONFLICT (unit_id, code) DO UPDATE SET name = excluded.name,
-                planned_on = excluded.planned_on, accepted_on = excluded.accepted_on""",
-        "reported_indicator": """
-            INSERT INTO reported_indicator
-                (unit_id, code, period_start, period_end, value, numerator, denominator)
-            SELECT %(unit)s, r.code, r.period_start, r.period_end, r.value, r.numerator, r.denominator
-            FROM jsonb_to_recordset(%(records)s) AS r (code text, period_start timestamptz,
-                period_end timestamptz, value float8, numerator float8, denominator float8)
-            ON CONFLICT (unit_id, code, period_start, period_end) DO UPDATE SET value = excluded.value,
-                numerator = excluded.numerator, denominator = excluded.denominator""",
-    }
-)
+ACCEPTED, DUPLICATE, CORRECTION, QUARANTINED = range(4)
+"""What became of a record, as in submission.verdicts."""
+
+# Tags are spread over two tables; %(records)s is a JSON array of validated records, %(unit)s the owner.
+_UPSERT_TAG: LiteralString = """
+    WITH input AS (
+        SELECT r.*, q.equipment_id
+        FROM jsonb_to_recordset(%(records)s) AS r (name text, equipment_code text, signal text,
+            data_type text, unit text, interval_s float8, valid_from timestamptz,
+            range_min float8, range_max float8, frozen_after_s float8, rate_max_per_s float8)
+        JOIN equipment q ON q.unit_id = %(unit)s AND q.code = r.equipment_code
+    ), kept AS (
+        INSERT INTO tag (unit_id, equipment_id, name, signal, data_type, unit, range_min, range_max,
+            frozen_after_s, rate_max_per_s)
+        SELECT DISTINCT ON (name) %(unit)s, equipment_id, name, signal, data_type, unit,
+            range_min, range_max, frozen_after_s, rate_max_per_s
+        FROM input ORDER BY name, valid_from DESC
+        ON CONFLICT (unit_id, name) DO UPDATE SET equipment_id = excluded.equipment_id,
+            unit = excluded.unit, range_min = excluded.range_min, range_max = excluded.range_max,
+            frozen_after_s = excluded.frozen_after_s, rate_max_per_s = excluded.rate_max_per_s
+        RETURNING tag_id, name
+    )
+    INSERT INTO reporting_schedule (tag_id, valid_from, interval_s)
+    SELECT tag_id, valid_from, interval_s FROM input JOIN kept USING (name)
+    ON CONFLICT (tag_id, valid_from) DO UPDATE SET interval_s = excluded.interval_s"""
 
 _KNOWN: Mapping[str, LiteralString] = MappingProxyType(
     {
@@ -112,8 +48,31 @@ _KNOWN: Mapping[str, LiteralString] = MappingProxyType(
         "park_code": "SELECT code FROM park WHERE unit_id = %(unit)s AND code = ANY(%(codes)s)",
         "enterprise_uscc": "SELECT uscc FROM enterprise WHERE unit_id = %(unit)s AND uscc = ANY(%(codes)s)",
         "equipment_code": "SELECT code FROM equipment WHERE unit_id = %(unit)s AND code = ANY(%(codes)s)",
+        "app_code": "SELECT code FROM app WHERE unit_id = %(unit)s AND code = ANY(%(codes)s)",
+        "indicator": "SELECT code FROM indicator_code WHERE code = ANY(%(codes)s)",
     }
 )
+"""Field → which of the codes it names there are."""
+_KNOWN_IN: Mapping[str, tuple[str, LiteralString]] = MappingProxyType(
+    {
+        "reported_indicator": ("code", _KNOWN["indicator"]),
+        "task_curve_point": (
+            "indicator",
+            "SELECT indicator FROM task_target WHERE unit_id = %(unit)s AND indicator = ANY(%(codes)s)",
+        ),
+        "loan_balance": (
+            "loan_no", "SELECT loan_no FROM loan WHERE unit_id = %(unit)s AND loan_no = ANY(%(codes)s)",
+        ),
+    }
+)  # fmt: skip
+"""The same, where a field means something else in one dataset than in others."""
+_UNAUTHORISED: LiteralString = """
+    SELECT r._row FROM jsonb_to_recordset(%(records)s)
+        AS r (_row int, enterprise_uscc text, bank_uscc text, disbursed_on date)
+    WHERE NOT EXISTS (
+        SELECT FROM credit_authorisation a JOIN enterprise e USING (unit_id, enterprise_id)
+        WHERE a.unit_id = %(unit)s AND e.uscc = r.enterprise_uscc AND a.bank_uscc = r.bank_uscc
+            AND a.valid_from <= r.disbursed_on AND r.disbursed_on < a.valid_to)"""
 
 
 class Problem(NamedTuple):
@@ -125,45 +84,134 @@ class Problem(NamedTuple):
     parameters: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """Verdict on one submission; received = accepted + duplicates + quarantined."""
+class Rules(NamedTuple):
+    """How records of a dataset may change.
 
-    received: int
-    accepted: int
-    duplicates: int
-    corrections: int
-    quarantined: int
-    errors: list[dict[str, Any]]
+    `settled_at`: when what a record speaks of is over (aware), a closed period that reaches so far refuses it;
+    None = it is not, or not of a time. `dated`: the field that says so. `window`: how long after the first report
+    corrections are taken, with a reason; None = always, without. `key`: the first field of the natural key.
+    """
+
+    key: str
+    dated: str | None
+    settled_at: Callable[[Mapping[str, Any]], datetime | None]
+    window: timedelta | None
+    withdrawable: bool
+
+
+class Report(NamedTuple):
+    """What a submission says of all its records. `received_at` µs since the Unix epoch, UTC."""
+
+    batch: str
+    received_at: int
+    reason: str | None = None
+    voucher: str | None = None
+    by: str | None = None
+
+
+class Judged(NamedTuple):
+    """What is to become of records: a verdict each, the problems of those refused, and their new revisions.
+
+    A revision: natural key, number, the state before (None: never reported, or withdrawn), the record.
+    """
+
+    verdicts: list[int]
+    problems: list[Problem]
+    revisions: list[tuple[str, int, dict[str, Any] | None, dict[str, Any]]]
+
+
+class _State(NamedTuple):
+    revision: int
+    record: dict[str, Any]
+    first_at: datetime
 
 
 def problems(
     conn: Connection, unit_id: int, dataset: str, records: Sequence[dict[str, Any]]
 ) -> list[Problem]:
-    """Records that refer to what is not registered, or would change a tag's type."""
+    """Records that refer to what is not registered, to a bank that may not lend, or would change a tag's type."""
     found: dict[int, Problem] = {}
-    for field, query in _KNOWN.items():
-        named = {record[field] for record in records if record.get(field) is not None}
+    stated = [(i, record) for i, record in enumerate(records) if not _is_withdrawal(record)]
+    own = _KNOWN_IN.get(dataset)
+    for field, query in [*_KNOWN.items(), *([own] if own else [])]:
+        named = {record[field] for _, record in stated if record.get(field) is not None}
         if not named:
             continue
         known = {c for (c,) in conn.execute(query, {"unit": unit_id, "codes": list(named)})}
-        for i, record in enumerate(records):
+        for i, record in stated:
             code = record.get(field)
             if code is not None and code not in known:
                 found.setdefault(i, Problem(i, field, "unknown_reference", {"field": field, "got": code}))
     if dataset == "tag":
-        types: dict[str, str] = dict(
-            conn.execute(
-                "SELECT name, data_type FROM tag WHERE unit_id = %s AND name = ANY(%s)",
-                (unit_id, [record["name"] for record in records]),
-            ).fetchall()
-        )
-        for i, record in enumerate(records):
-            before = types.setdefault(record["name"], record["data_type"])
-            if before != record["data_type"]:
-                parameters = {"tag": record["name"], "before": before, "got": record["data_type"]}
-                found.setdefault(i, Problem(i, "data_type", "type_change", parameters))
+        _changed_types(conn, unit_id, stated, found)
+    elif dataset == "loan":
+        rows = conn.execute(_UNAUTHORISED, {"unit": unit_id, "records": _numbered(stated)})
+        for (i,) in rows.fetchall():
+            parameters = {
+                name: str(records[i][name]) for name in ("enterprise_uscc", "bank_uscc", "disbursed_on")
+            }
+            found.setdefault(i, Problem(i, "bank_uscc", "not_authorised", parameters))
     return sorted(found.values())
+
+
+def _changed_types(
+    conn: Connection, unit_id: int, stated: Sequence[tuple[int, dict[str, Any]]], found: dict[int, Problem]
+) -> None:
+    types: dict[str, str] = dict(
+        conn.execute(
+            "SELECT name, data_type FROM tag WHERE unit_id = %s AND name = ANY(%s)",
+            (unit_id, [record["name"] for _, record in stated]),
+        ).fetchall()
+    )
+    for i, record in stated:
+        before = types.setdefault(record["name"], record["data_type"])
+        if before != record["data_type"]:
+            parameters = {"tag": record["name"], "before": before, "got": record["data_type"]}
+            found.setdefault(i, Problem(i, "data_type", "type_change", parameters))
+
+
+def judge(
+    conn: Connection,
+    unit_id: int,
+    dataset: str,
+    records: Sequence[dict[str, Any]],
+    keys: Sequence[str],
+    rules: Rules,
+    report: Report,
+) -> Judged:
+    """What is to become of these records; stores nothing.
+
+    The same key with the same content is a duplicate; with other content it is a correction. Within one
+    call a later record is judged by the state that the earlier ones will leave.
+    """
+    wrong = {problem.row: problem for problem in problems(conn, unit_id, dataset, records)}
+    wrong |= _referred_to(conn, unit_id, dataset, records)
+    states = _states(conn, unit_id, dataset, keys)
+    closed_us = periods.closed_until(conn, unit_id) if rules.dated else None
+    closed_until = None if closed_us is None else moment(closed_us)
+    at = moment(report.received_at)
+    judged = Judged([], [], [])
+    for row, (key, record) in enumerate(zip(keys, records, strict=True)):
+        state = states.get(key)
+        if state is not None and _stated(state.record) == _stated(record):
+            judged.verdicts.append(DUPLICATE)
+            continue
+        problem = (
+            (_withdrawing(row, state, rules, key) if _is_withdrawal(record) else None)
+            or wrong.get(row)
+            or _in_closed_period(row, (state.record if state else None, record), rules, closed_until)
+            or (_correcting(row, state, rules, report, at, key) if state else None)
+        )
+        if problem is not None:
+            judged.verdicts.append(QUARANTINED)
+            judged.problems.append(problem)
+            continue
+        before = None if state is None or _is_withdrawal(state.record) else state.record
+        revision = state.revision + 1 if state else 1
+        states[key] = _State(revision, record, state.first_at if state else at)
+        judged.verdicts.append(CORRECTION if state else ACCEPTED)
+        judged.revisions.append((key, revision, before, record))
+    return judged
 
 
 def apply(
@@ -172,52 +220,108 @@ def apply(
     dataset: str,
     records: Sequence[dict[str, Any]],
     keys: Sequence[str],
-    batch: str,
-    received_at_us: int,
-) -> tuple[int, int, int]:
-    """Store records without `problems`; returns (accepted, duplicates, corrections).
-
-    The same key with the same content is a duplicate; with other content it is a correction, and
-    a new revision. Within one call the later record wins.
-    """
-    before = {
-        key: (revision, record)
-        for key, revision, record in conn.execute(
-            "SELECT DISTINCT ON (natural_key) natural_key, revision, record FROM dataset_revision"
-            " WHERE unit_id = %s AND dataset = %s AND natural_key = ANY(%s)"
-            " ORDER BY natural_key, revision DESC",
-            (unit_id, dataset, list(keys)),
-        )
-    }
-    revisions: list[tuple[str, int, dict[str, Any]]] = []
-    changes: list[Change] = []
-    duplicates = corrections = 0
-    for key, record in zip(keys, records, strict=True):
-        revision, present = before.get(key, (0, None))
-        if present is not None and _stated(present) == _stated(record):
-            duplicates += 1
-            continue
-        corrections += revision > 0
-        before[key] = (revision + 1, record)
-        revisions.append((key, revision + 1, record))
-        changes.append((present, record))
-    if revisions:
-        with (
-            conn.cursor() as cursor,
-            cursor.copy(
-                "COPY dataset_revision (unit_id, dataset, natural_key, revision, record, batch, received_at)"
-                " FROM STDIN"
-            ) as copy,
-        ):
-            for key, revision, record in revisions:
-                copy.write_row(
-                    (unit_id, dataset, key, revision, Jsonb(record), batch, moment(received_at_us))
+    rules: Rules,
+    report: Report,
+) -> Judged:
+    """Judge records and store those that can be, each state as a revision; the last of a key is the present."""
+    judged = judge(conn, unit_id, dataset, records, keys, rules, report)
+    if not judged.revisions:
+        return judged
+    with (
+        conn.cursor() as cursor,
+        cursor.copy(
+            "COPY dataset_revision (unit_id, dataset, natural_key, revision, record, batch, received_at, reason,"
+            " voucher, reported_by) FROM STDIN"
+        ) as copy,
+    ):
+        for key, revision, _, record in judged.revisions:
+            copy.write_row(
+                (
+                    unit_id, dataset, key, revision, Jsonb(record), report.batch, moment(report.received_at),
+                    report.reason, report.voucher, report.by,
                 )
-        present_state = {key: record for key, _, record in revisions}
-        parameters = {"unit": unit_id, "records": Jsonb(list(present_state.values()))}
-        conn.execute(_UPSERT[dataset], parameters)
-        reopen(conn, unit_id, dataset, changes)
-    return len(revisions), duplicates, corrections
+            )  # fmt: skip
+    present = {key: record for key, _, _, record in judged.revisions}
+    gone = [record for record in present.values() if _is_withdrawal(record)]
+    here = [record for record in present.values() if not _is_withdrawal(record)]
+    if gone:
+        conn.execute(
+            shapes.delete(shape_of(conn, dataset)), {"unit": unit_id, "records": _numbered(enumerate(gone))}
+        )
+    if here:
+        statement = _UPSERT_TAG if dataset == "tag" else shapes.upsert(shape_of(conn, dataset))
+        conn.execute(statement, {"unit": unit_id, "records": Jsonb(here)})
+    changes: list[Change] = [
+        (before, None if _is_withdrawal(record) else record) for _, _, before, record in judged.revisions
+    ]
+    reopen(conn, unit_id, dataset, changes)
+    return judged
+
+
+def _states(conn: Connection, unit_id: int, dataset: str, keys: Sequence[str]) -> dict[str, _State]:
+    rows = conn.execute(
+        "SELECT DISTINCT ON (natural_key) natural_key, revision, record,"
+        " min(received_at) OVER (PARTITION BY natural_key) FROM dataset_revision"
+        " WHERE unit_id = %s AND dataset = %s AND natural_key = ANY(%s) ORDER BY natural_key, revision DESC",
+        (unit_id, dataset, list(keys)),
+    )
+    return {key: _State(revision, record, first_at) for key, revision, record, first_at in rows}
+
+
+def _is_withdrawal(record: Mapping[str, Any]) -> bool:
+    return record.get("withdrawn") is True
+
+
+def _withdrawing(row: int, state: _State | None, rules: Rules, key: str) -> Problem | None:
+    if state is None:
+        return Problem(row, rules.key, "nothing_to_withdraw", {"key": key})
+    if not rules.withdrawable:
+        return Problem(row, rules.key, "not_withdrawable", {"key": key})
+    return None
+
+
+def _referred_to(
+    conn: Connection, unit_id: int, dataset: str, records: Sequence[dict[str, Any]]
+) -> dict[int, Problem]:
+    """Withdrawals of what other records still refer to."""
+    leaving = [(i, record) for i, record in enumerate(records) if _is_withdrawal(record)]
+    if not leaving or dataset == "tag" or not shape_of(conn, dataset).referrers:
+        return {}
+    rows = conn.execute(
+        shapes.in_use(shape_of(conn, dataset)), {"unit": unit_id, "records": _numbered(leaving)}
+    ).fetchall()
+    return {i: Problem(i, "withdrawn", "still_referred_to", {"by": table}) for i, table in sorted(rows)}
+
+
+def _in_closed_period(
+    row: int, states: Iterable[Mapping[str, Any] | None], rules: Rules, closed_until: datetime | None
+) -> Problem | None:
+    """Neither what was reported nor what is to be may lie in a closed period."""
+    if closed_until is None or rules.dated is None:
+        return None
+    for state in states:
+        over = rules.settled_at(state) if state is not None else None
+        if state is not None and over is not None and over <= closed_until:
+            parameters = {"ts": str(state[rules.dated]), "closed_until": closed_until.isoformat()}
+            return Problem(row, rules.dated, "period_closed", parameters)
+    return None
+
+
+def _correcting(
+    row: int, state: _State, rules: Rules, report: Report, at: datetime, key: str
+) -> Problem | None:
+    if rules.window is None:
+        return None
+    if at - state.first_at > rules.window:
+        parameters = {"key": key, "first": state.first_at.isoformat(), "days": str(rules.window.days)}
+        return Problem(row, rules.key, "correction_window_closed", parameters)
+    if report.reason is None:
+        return Problem(row, rules.key, "correction_needs_reason", {"key": key})
+    return None
+
+
+def _numbered(records: Iterable[tuple[int, Mapping[str, Any]]]) -> Jsonb:
+    return Jsonb([{**record, "_row": i} for i, record in records])
 
 
 def _stated(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,21 +339,14 @@ def last_reported(conn: Connection, unit_id: int, dataset: str, keys: Sequence[s
     return dict(rows.fetchall())
 
 
-def keep_submission(
-    conn: Connection,
-    batch: str,
-    unit_id: int,
-    dataset: str,
-    verdict: Submission,
-    body_digest: bytes | None = None,
-) -> None:
-    """Record the verdict, so that the sender can be told (`store.submissions.find`)."""
+def keep_submission(conn: Connection, verdict: Submission) -> None:
+    """Keep the verdict on a submission of records, so that the sender can be told (`store.submissions.find`)."""
     conn.execute(
         "INSERT INTO submission"
         " (batch, unit_id, dataset, received, accepted, duplicates, corrections, quarantined, errors,"
-        " body_digest) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (batch) DO NOTHING",
+        " body_digest, verdicts) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (batch) DO NOTHING",
         (
-            batch, unit_id, dataset, verdict.received, verdict.accepted, verdict.duplicates,
-            verdict.corrections, verdict.quarantined, Jsonb(verdict.errors), body_digest,
+            verdict.batch, verdict.unit_id, verdict.dataset, verdict.received, verdict.accepted, verdict.duplicates,
+            verdict.corrections, verdict.quarantined, Jsonb(verdict.errors), verdict.body_digest, verdict.verdicts,
         ),
     )  # fmt: skip

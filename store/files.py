@@ -194,30 +194,3 @@ def finish(
         " beat_at = now() WHERE upload_id = %s",
         (stage, None if problem is None else Jsonb(dict(problem)), Jsonb(list(errors)), marked, upload_id),
     )
-
-
-def foreseen(
-    conn: Connection, unit_id: int, dataset: str, keys: Sequence[str], records: Sequence[Mapping[str, Any]]
-) -> tuple[int, int, int]:
-    """(accepted, duplicates, corrections), corrections among the accepted, if these were applied now."""
-    present: dict[str, dict[str, Any]] = dict(
-        conn.execute(
-            "SELECT DISTINCT ON (natural_key) natural_key, record FROM dataset_revision"
-            " WHERE unit_id = %s AND dataset = %s AND natural_key = ANY(%s) ORDER BY natural_key, revision DESC",
-            (unit_id, dataset, list(keys)),
-        ).fetchall()
-    )
-    accepted = duplicates = corrections = 0
-    for key, record in zip(keys, records, strict=True):
-        before = present.get(key)
-        if before is not None and _stated(before) == _stated(record):
-            duplicates += 1
-            continue
-        accepted += 1
-        corrections += before is not None
-        present[key] = dict(record)
-    return accepted, duplicates, corrections
-
-
-def _stated(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {field: value for field, value in record.items() if value is not None}

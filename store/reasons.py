@@ -228,6 +228,42 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "请先登记被引用的对象",
             "Register what it refers to first",
         ),
+        "not_authorised": Reason(
+            "企业 {enterprise_uscc} 在 {disbursed_on} 没有授权银行 {bank_uscc}",
+            "enterprise {enterprise_uscc} had not authorised bank {bank_uscc} on {disbursed_on}",
+            "请先通过数据集 credit_authorisation 报送当日有效的企业征信授权,再报送融资",
+            "Report the enterprise's authorisation that holds on that day (dataset credit_authorisation) first",
+        ),
+        "correction_needs_reason": Reason(
+            "{key} 已经报送过,内容不同;更正或撤回须说明原因",
+            "{key} was reported before and differs: a correction or withdrawal needs a reason",
+            "请在请求体中加 reason(更正原因)和 voucher(凭证号)后重发",
+            "Send it again with reason, and voucher if there is one, in the body beside records",
+        ),
+        "correction_window_closed": Reason(
+            "{key} 于 {first} 首次报送,已超过 {days} 天的更正期",
+            "{key} was first reported at {first}: the {days} days for corrections are over",
+            "请保留凭证并联系平台;今后请在更正期内更正",
+            "Keep the voucher and ask the platform; correct within that time in future",
+        ),
+        "nothing_to_withdraw": Reason(
+            "没有报送过 {key},无从撤回",
+            "{key} was never reported: there is nothing to withdraw",
+            "请核对主键各字段",
+            "Check the fields of the natural key",
+        ),
+        "not_withdrawable": Reason(
+            "{key} 不能撤回:已入库的数据以它为准",
+            "{key} cannot be withdrawn: what is stored hangs on it",
+            "不再使用时停止上报即可;间隔变化请以新的 valid_from 报送",
+            "Stop sending it when it is not used any more; report a change of interval with a new valid_from",
+        ),
+        "still_referred_to": Reason(
+            "仍被 {by} 的记录引用,不能撤回",
+            "records of {by} still refer to it: it cannot be withdrawn",
+            "请先撤回或更正引用它的记录",
+            "Withdraw or correct the records that refer to it first",
+        ),
         "type_change": Reason(
             "标签 {tag} 的数据类型不可由 {before} 改为 {got}",
             "tag {tag} cannot change its data type from {before} to {got}",

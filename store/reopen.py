@@ -9,8 +9,8 @@ from psycopg.types.json import Jsonb
 
 from store.database import Connection
 
-Change = tuple[Mapping[str, Any] | None, Mapping[str, Any]]
-"""(the revision before, None for a first report; the revision that holds now)."""
+Change = tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]
+"""(the state before, None for a first report; the state now, None when it was withdrawn)."""
 
 # Spans are merged first and only hours that exist are looked at, so that neither a far-away start nor
 # many overlapping spans cost more than the hours that were computed. Older hours stay as they are.
@@ -66,14 +66,14 @@ def reopen(conn: Connection, unit_id: int, dataset: str, changes: Iterable[Chang
         reached = [
             {"equipment_code": new["code"], "start": None, "end": None}
             for old, new in changes
-            if old is not None and _differs(old, new, "rated_capacity_per_h")
+            if old is not None and new is not None and _differs(old, new, "rated_capacity_per_h")
         ]
     elif dataset == "tag":
         statement = _INTERVALS + _MARK
         reached = [
             {"name": new["name"], "valid_from": new["valid_from"]}
             for old, new in changes
-            if old is None or _differs(old, new, "interval_s")
+            if new is not None and (old is None or _differs(old, new, "interval_s"))
         ]
     if reached:
         conn.execute(statement, {"unit": unit_id, "changed": Jsonb(reached)})

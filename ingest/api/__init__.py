@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -16,6 +17,7 @@ from ingest.api import (
     auditing,
     codes,
     datasets,
+    definitions,
     files,
     influx,
     keys,
@@ -40,6 +42,7 @@ from ingest.api.reading import NO_CATALOGUE, Catalogue
 from ingest.api.service import Addresses
 from ingest.api.unread import Unread
 from ingest.codes import Table
+from ingest.datasets.rules import CORRECTION_WINDOW
 from store.roles import Logins
 from store.sessions import Sessions
 
@@ -57,17 +60,19 @@ def create_api(
     code_tables: Sequence[Table] = (),
     catalogue: Catalogue = NO_CATALOGUE,
     sessions: Sessions | None = None,
+    window: timedelta = CORRECTION_WINDOW,
 ) -> FastAPI:
     """The FastAPI application of the open interface. `metrics_token`: see `ingest.api.metrics`;
     `catalogue`: what indicators mean; `sessions`: shared with the pages of this process.
 
-    `addresses`: where units reach the platform, as they are told; `code_tables`: published beside our own.
+    `addresses`: where units reach the platform, as they are told; `code_tables`: published beside our own;
+    `window`: how long reports can be corrected, as the writer has it.
 
     Unknown paths below /api are answered here, before any catch-all that pages may bring.
     `app.state.gate` holds what the routes share. Raises RuntimeError when a route declares no permission.
     """
     gate = Gate(logins, log_url, pool_size=pool_size, limits=limits, sessions=sessions)
-    filing = Filing(gate)
+    filing = Filing(gate, window)
     exports = Exports(logins.api)
 
     @asynccontextmanager
@@ -93,6 +98,7 @@ def create_api(
     install(app)
     app.include_router(measurements.router(gate))
     app.include_router(influx.router(gate))
+    app.include_router(definitions.router(gate))
     app.include_router(datasets.router(gate))
     app.include_router(files.router(gate, filing))
     app.include_router(submissions.router(gate))

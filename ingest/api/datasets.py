@@ -1,10 +1,10 @@
-"""`POST /api/v1/datasets/{name}`."""
+"""`POST /api/v1/datasets/…`: one route a dataset, one handler."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -12,11 +12,12 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from ingest.api.body import coding, read_body
+from ingest.api.definitions import TEXT_MOST, documented
 from ingest.api.gate import MALFORMED_AS_ROWS, Gate
 from ingest.api.idempotency import REPLAYED, body_digest, check_same, content_of, same_part, submission_name
 from ingest.api.measurements import preferences
 from ingest.api.problems import Problem, error
-from ingest.api.taking import NOT_KEPT
+from ingest.api.taking import NOT_KEPT, records_of
 from ingest.api.waiting import Asked
 from ingest.batch import Refusal
 from ingest.datasets import DATASETS, MAX_RECORDS, check_records
@@ -24,13 +25,19 @@ from ingest.decode import malformed_json, not_utf8, too_deep
 from ingest.decoded import Malformed
 from ingest.records import Records, encode_records
 from ingest.unpacking import unpack
+from ingest.verdicts import MOST_RECORDS
 from store.submissions import Submission
 
 _APPLIED_WITHIN_S = 10.0
 
 
+_Text = Annotated[str, msgspec.Meta(max_length=TEXT_MOST, pattern=r"^[^\x00]*$")]
+
+
 class _Body(msgspec.Struct):
     records: list[msgspec.Raw]
+    reason: _Text | None = None
+    voucher: _Text | None = None
 
 
 _BODY = msgspec.json.Decoder(_Body)
@@ -38,22 +45,11 @@ _BODY = msgspec.json.Decoder(_Body)
 
 def router(gate: Gate) -> APIRouter:
     """The routes, on this process's gate."""
-    routes = APIRouter()
+    routes = APIRouter(tags=["datasets"], dependencies=[gate.allow("datasets:write")])
 
-    @routes.post(
-        "/api/v1/datasets/{name}",
-        tags=["datasets"],
-        responses={202: {"description": "durable, and not applied yet: the verdict will be at `Location`"}},
-        dependencies=[gate.allow("datasets:write")],
-    )
-    async def report(
-        name: str,
-        request: Request,
-        response: Response,
-        idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
-        prefer: Annotated[str | None, Header(max_length=200)] = None,
+    async def take(
+        name: str, request: Request, response: Response, idempotency_key: str | None, prefer: str | None
     ) -> dict[str, Any]:
-        """Take reported records; 200 with the verdict once applied, 202 when durable but not yet applied."""
         unit = await gate.sender(request)
         with gate.rooms.enter(unit.code) as room:
             body = await read_body(request, room)
@@ -67,7 +63,8 @@ def router(gate: Gate) -> APIRouter:
             if key and read.fault is not None:  # what is mended may come with the same key
                 key = f"{key}\n{read.digest.hex()}"
             batch = submission_name(unit, key, f"dataset {name}")
-            asked = Asked(await gate.who(request), unit.unit_id, batch)
+            who = await gate.who(request)
+            asked = Asked(who, unit.unit_id, batch)
             before = await gate.waiting.find(asked) if key else None
             if before is None:
                 submitted = Records(
@@ -81,6 +78,10 @@ def router(gate: Gate) -> APIRouter:
                     records=[record for _, record in read.good],
                     refused=read.refused,
                     body_digest=digest if key else None,
+                    reason=read.reason,
+                    voucher=read.voucher,
+                    by=f"{who.kind}:{who.name}",
+                    each=0 < read.received <= MOST_RECORDS,
                 )
                 taken = await gate.append_once(
                     encode_records(submitted), kind="records", lane="live", unit=unit.code,
@@ -111,17 +112,47 @@ def router(gate: Gate) -> APIRouter:
             gate.forget_tags(unit)
         return answer_of(verdict, headers)
 
+    # A route a dataset, so that the OpenAPI document has each with its own schema.
+    for dataset in DATASETS:
+        routes.add_api_route(
+            f"/api/v1/datasets/{dataset}", _reporting(take, dataset), methods=["POST"], **documented(dataset)
+        )
+
+    @routes.post("/api/v1/datasets/{name}", include_in_schema=False)
+    async def unknown(name: str, request: Request, response: Response) -> dict[str, Any]:
+        return await take(name, request, response, None, None)
+
     return routes
 
 
+Take = Callable[[str, Request, Response, str | None, str | None], Awaitable[dict[str, Any]]]
+
+
+def _reporting(take: Take, dataset: str) -> Callable[..., Awaitable[dict[str, Any]]]:
+    async def report(
+        request: Request,
+        response: Response,
+        idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+        prefer: Annotated[str | None, Header(max_length=200)] = None,
+    ) -> dict[str, Any]:
+        return await take(dataset, request, response, idempotency_key, prefer)
+
+    return report
+
+
 class _Read(NamedTuple):
-    """A body of records: how many, the good ones by their index, the refused ones, or what is wrong with all."""
+    """A body of records: how many, the good ones by their index, the refused ones, or what is wrong with all.
+
+    `reason`, `voucher`: why those that correct something do, and what proves it.
+    """
 
     digest: bytes
     received: int
     good: list[tuple[int, dict[str, Any]]]
     refused: list[Refusal]
     fault: Malformed | None
+    reason: str | None = None
+    voucher: str | None = None
 
 
 def _read(name: str, body: bytes, packing: str) -> _Read:
@@ -129,17 +160,19 @@ def _read(name: str, body: bytes, packing: str) -> _Read:
     try:
         body = unpack(body, packing)
         digest = hashlib.sha256(body).digest()
-        records = _records(body)
+        said = _said(body)
     except Malformed as fault:
         kept = Refusal(name, fault.reason, fault.parameters, body).bounded()
         return _Read(digest, 0, [], [kept], fault)
-    return _Read(digest, len(records), *check_records(name, records), None)
+    reason, voucher = ((text or "").strip() or None for text in (said.reason, said.voucher))
+    records = [bytes(record) for record in said.records]
+    return _Read(digest, len(records), *check_records(name, records), None, reason, voucher)
 
 
-def _records(body: bytes) -> list[bytes]:
-    """The records, each as the bytes it came in. Raises Malformed."""
+def _said(body: bytes) -> _Body:
+    """The body, its records each as the bytes it came in. Raises Malformed."""
     try:
-        records = _BODY.decode(body).records
+        said = _BODY.decode(body)
     except msgspec.ValidationError as wrong:
         raise Malformed("wrong_shape", {"place": "$", "detail": str(wrong)}) from wrong
     except msgspec.DecodeError as malformed:
@@ -148,15 +181,15 @@ def _records(body: bytes) -> list[bytes]:
         raise too_deep() from deep
     except UnicodeDecodeError as wrong:
         raise not_utf8(body) from wrong
-    if len(records) > MAX_RECORDS:
-        raise Malformed("too_many_rows", {"limit": str(MAX_RECORDS), "got": str(len(records))})
-    return [bytes(record) for record in records]
+    if len(said.records) > MAX_RECORDS:
+        raise Malformed("too_many_rows", {"limit": str(MAX_RECORDS), "got": str(len(said.records))})
+    return said
 
 
 def answer_of(verdict: Submission, headers: Mapping[str, str]) -> dict[str, Any]:
     """The answer to a submission of records that is applied. Raises Problem when nothing was accepted."""
     errors = [error(e["place"], e["reason"], e["parameters"]) for e in verdict.errors]
-    counts = {
+    counts: dict[str, Any] = {
         "batch": verdict.batch,
         "state": "applied",
         "received": verdict.received,
@@ -165,6 +198,8 @@ def answer_of(verdict: Submission, headers: Mapping[str, str]) -> dict[str, Any]
         "corrections": verdict.corrections,
         "quarantined": verdict.quarantined,
     }
+    if verdict.verdicts is not None:
+        counts["records"] = records_of(verdict)
     if verdict.quarantined and verdict.quarantined == verdict.received:
         raise Problem("all_refused", errors=errors, extra=counts, headers=headers)
     return {**counts, "errors": errors}

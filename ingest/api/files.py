@@ -43,11 +43,6 @@ def router(gate: Gate, filing: Filing) -> APIRouter:
     """The routes, on this process's gate and its files at work."""
     routes = APIRouter(tags=["files"])
 
-    @routes.get("/api/v1/datasets", dependencies=[gate.allow("codes:read")])
-    async def all_datasets() -> dict[str, Any]:
-        """The datasets, in the order in which they have to be reported first, and their templates."""
-        return {"datasets": [_dataset(name) for name in DATASETS]}
-
     @routes.get(
         "/api/v1/datasets/{name}/template",
         dependencies=[gate.allow("codes:read")],
@@ -195,18 +190,6 @@ def router(gate: Gate, filing: Filing) -> APIRouter:
             filing.begin(unit, upload_id)
 
     return routes
-
-
-def _dataset(name: str) -> dict[str, Any]:
-    zh, en = title_of(name)
-    path = f"/api/v1/datasets/{name}"
-    return {
-        "name": name,
-        "title": {"zh": zh, "en": en},
-        "key": list(DATASETS[name].key),
-        "templates": {form: f"{path}/template.{form}" for form in ("xlsx", "csv")},
-        "files": f"{path}/files",
-    }
 
 
 async def _template(name: str, form: str) -> Response:

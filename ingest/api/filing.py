@@ -8,8 +8,10 @@ import hashlib
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -19,6 +21,7 @@ from ingest.api.gate import Gate
 from ingest.api.limits import Turns
 from ingest.api.problems import Problem
 from ingest.datasets import natural_key
+from ingest.datasets.rules import rules_of
 from ingest.records import Records, encode_records
 from ingest.sheets.judging import Mark
 from ingest.sheets.program import (
@@ -60,8 +63,9 @@ class Died(Exception):
 class Filing:
     """The files that this process of the interface works on. Used in one loop only."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, window: timedelta) -> None:
         self._gate = gate
+        self._window = window
         self._turns = Turns(AT_ONCE, _TURN_S)
         self._running: dict[str, asyncio.Task[None]] = {}
 
@@ -89,7 +93,7 @@ class Filing:
                 content = await query(files.content, upload_id)
                 if upload is None or content is None:
                     return
-                await _Work(self._gate, unit, upload).run(content)
+                await _Work(self._gate, unit, upload, self._window).run(content)
         except Died as error:
             _log.error("a file could not be judged", unit=unit.code, upload=upload_id, error=str(error))
             with contextlib.suppress(Problem):
@@ -126,7 +130,8 @@ class Filing:
 class _Work:
     """One file from its content to its end."""
 
-    def __init__(self, gate: Gate, unit: Unit, upload: Upload) -> None:
+    def __init__(self, gate: Gate, unit: Unit, upload: Upload, window: timedelta) -> None:
+        self._window = window
         self._gate = gate
         self._unit = unit
         self._upload = upload
@@ -215,16 +220,24 @@ class _Work:
         self._marks += marks[: max(0, MARKS_MOST - len(self._marks))]
 
     async def _foreseen(self, part: Part) -> Progress:
-        dataset, unit_id = self._upload.dataset, self._unit.unit_id
-        wrong = await self._gate.query(datasets.problems, unit_id, dataset, part.records)
+        dataset, n_refused = self._upload.dataset, len(part.refused)
+        keys = [natural_key(dataset, record) for record in part.records]
+        report = datasets.Report("", time.time_ns() // 1000)
+        judged = await self._gate.query(
+            datasets.judge, self._unit.unit_id, dataset, part.records, keys,
+            rules_of(dataset, self._window), report,
+        )  # fmt: skip
         self._add(
-            [Mark(part.index[p.row], part.at.get(p.field), p.field, p.reason, p.parameters) for p in wrong]
+            [
+                Mark(part.index[p.row], part.at.get(p.field), p.field, p.reason, p.parameters)
+                for p in judged.problems
+            ]
         )
-        bad = {p.row for p in wrong}
-        good = [record for i, record in enumerate(part.records) if i not in bad]
-        keys = [natural_key(dataset, record) for record in good]
-        foreseen = await self._gate.query(files.foreseen, unit_id, dataset, keys, good)
-        return Progress(None, part.seen, *foreseen, len(part.refused) + len(bad))
+        counts = Counter(judged.verdicts)
+        return Progress(
+            None, part.seen, len(judged.revisions), counts[datasets.DUPLICATE], counts[datasets.CORRECTION],
+            n_refused + len(judged.problems),
+        )  # fmt: skip
 
     async def _submitted(self, part: Part, batch: str) -> Submission:
         """Append to the log, and wait until the writer has applied it."""

@@ -13,6 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from starlette.routing import BaseRoute
 
+from ingest.api.definitions import component_schemas
 from ingest.api.doors import Route, routes_of
 from ingest.api.problems import INFLUX, codes_of, example
 
@@ -128,6 +129,7 @@ def _document(app: FastAPI, routes: list[BaseRoute], doors: list[Route]) -> dict
         f"InfluxProblem{status}": _answer(status, codes[status], "InfluxProblem", f"{INFLUX}write")
         for status in codes
     }
+    schemas |= component_schemas()
     schemas |= {"Problem": _PROBLEM, "InfluxProblem": _INFLUX_PROBLEM, "Text": _TEXT, "Error": _ERROR}
     for route in doors:
         if route.shown:

@@ -90,7 +90,7 @@ class Taken(NamedTuple):
                 "corrections": stored.corrections,
             }
             if stored.verdicts is not None:
-                counts["records"] = _records(stored)
+                counts["records"] = records_of(stored)
         return counts
 
     @property
@@ -169,7 +169,7 @@ def as_stored(stored: Submission, *, replayed: bool) -> Taken:
     return Taken(stored.batch, stored.received, stored.quarantined, errors, stored, pending, replayed)
 
 
-def _records(stored: Submission) -> list[dict[str, Any]]:
+def records_of(stored: Submission) -> list[dict[str, Any]]:
     """The verdict on each record, in the order in which they were sent."""
     reasons: dict[int | None, str] = {record_of(e["place"]): e["reason"] for e in stored.errors}
     whole = reasons.get(None, "unstorable")

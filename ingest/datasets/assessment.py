@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ingest.datasets.fields import Amount, Count, Day, EachOnce, Name, Uscc, Wan, about
+from ingest.datasets.fields import NONE, Amount, Count, Day, Name, Ticked, Uscc, Wan, about
 from ingest.datasets.record import Record, ordered
 
 Band = Literal["0-10", "10-20", "20-40", "40-60", "60-100"]
@@ -16,9 +16,11 @@ BANDS = {
     "60-100": "大于 60 %",
 }  # fmt: skip
 NETWORKS = {
+    **NONE,
     "control": "工控网", "application": "应用系统网络", "5g": "5G 工业网", "full": "全面覆盖",
 }  # fmt: skip
 LINKS = {
+    **NONE,
     "product_design": "产品设计", "process_design": "工艺设计", "marketing": "营销管理", "after_sales": "售后服务",
     "scheduling": "计划排程", "production_control": "生产管控", "quality": "质量管理", "equipment": "设备管理",
     "safety": "安全生产", "energy": "能耗管理", "procurement": "采购管理", "logistics": "仓储物流",
@@ -28,9 +30,9 @@ SYSTEMS = {
     "none": "无", "single": "单个业务", "several": "两个及以上业务", "over_80": "超过 80 % 的业务", "all": "全部业务",
 }  # fmt: skip
 PLANNING = {str(level): f"第 {level} 档({level * 1.5:g} 分)" for level in range(6)}
-MEASURES = {letter: f"选项 {letter}" for letter in "ABCDE"}
-FOUR = {letter: MEASURES[letter] for letter in "ABCD"}
-Four = Literal["A", "B", "C", "D"]
+MEASURES = NONE | {letter: f"选项 {letter}" for letter in "ABCDE"}
+FOUR = {letter: label for letter, label in MEASURES.items() if letter != "E"}
+Four = Literal["none", "A", "B", "C", "D"]
 Change = Literal["increased", "flat", "decreased"]
 CHANGES = {"increased": "增加", "flat": "持平", "decreased": "降低"}
 METHODS = {"self": "企业自评", "on_site": "现场评定"}
@@ -39,7 +41,7 @@ CMMM = {"1": "一级 规划级", "2": "二级 规范级", "3": "三级 集成级
 _EDGES: Mapping[str, tuple[float, float]] = {
     band: (float(band.split("-")[0]), float(band.split("-")[1])) for band in BANDS
 }
-_NONE = "[] = 无 none"
+_NONE = '["none"] = 无'
 
 
 class DigitalAssessment(Record):
@@ -63,7 +65,7 @@ class DigitalAssessment(Record):
         None
     )
     q1_networks: Annotated[
-        Annotated[list[Literal["control", "application", "5g", "full"]], EachOnce],
+        Annotated[list[Literal["none", "control", "application", "5g", "full"]], Ticked],
         about("1 网络建设(多选)", f"Q1 networks, several; {_NONE}", ["control", "application"], NETWORKS),
     ]
     equipment_total: Annotated[
@@ -81,12 +83,12 @@ class DigitalAssessment(Record):
         Annotated[
             list[
                 Literal[
-                    "product_design", "process_design", "marketing", "after_sales", "scheduling",
+                    "none", "product_design", "process_design", "marketing", "after_sales", "scheduling",
                     "production_control", "quality", "equipment", "safety", "energy", "procurement", "logistics",
                     "finance", "human_resources",
                 ]
             ],
-            EachOnce,
+            Ticked,
         ],
         about(
             "4 自动采集的业务环节(多选)", f"Q4 links whose data are collected automatically; {_NONE}",
@@ -98,11 +100,11 @@ class DigitalAssessment(Record):
         about("5 业务的数字化管理", "Q5 businesses managed by information systems", "several", SYSTEMS),
     ]
     q6_network_security: Annotated[
-        Annotated[list[Four], EachOnce],
+        Annotated[list[Four], Ticked],
         about("6 网络安全举措(多选)", f"Q6 measures, lettered as in the form; {_NONE}", ["A", "B"], FOUR),
     ]
     q7_data_security: Annotated[
-        Annotated[list[Four], EachOnce],
+        Annotated[list[Four], Ticked],
         about("7 数据安全举措(多选)", f"Q7 measures, lettered as in the form; {_NONE}", ["A"], FOUR),
     ]
     q8_planning: Annotated[
@@ -110,11 +112,11 @@ class DigitalAssessment(Record):
         about("8 规划实施", "Q8 awareness and execution, the step reached: 0 to 5", "3", PLANNING),
     ]
     q9_management: Annotated[
-        Annotated[list[Four], EachOnce],
+        Annotated[list[Four], Ticked],
         about("9 管理机制(多选)", f"Q9 rules, lettered as in the form; {_NONE}", ["A", "C"], FOUR),
     ]
     q10_talent: Annotated[
-        Annotated[list[Literal["A", "B", "C", "D", "E"]], EachOnce],
+        Annotated[list[Literal["none", "A", "B", "C", "D", "E"]], Ticked],
         about("10 人才建设(多选)", f"Q10 measures, lettered as in the form; {_NONE}", ["A", "B"], MEASURES),
     ]
     q11_investment: Annotated[

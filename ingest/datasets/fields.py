@@ -62,9 +62,13 @@ def _exact(unit: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _each_once(values: list[str]) -> list[str]:
+def _ticked(values: list[str]) -> list[str]:
+    if not values:
+        raise ValueError("tick something, or none")
     if len(set(values)) < len(values):
         raise ValueError("names a value twice")
+    if len(values) > 1 and "none" in values:
+        raise ValueError("none stands alone")
     return sorted(values)  # the order in which they were ticked says nothing
 
 
@@ -86,5 +90,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Wan = Annotated[float, Field(ge=0, le=1e10), _exact("10,000 yuan")]
 SignedWan = Annotated[float, Field(ge=-1e10, le=1e10), _exact("10,000 yuan")]
 Yuan = Annotated[float, Field(gt=0, le=1e13), _exact("yuan")]
-EachOnce = AfterValidator(_each_once)
-"""For lists of values to choose from."""
+Ticked = AfterValidator(_ticked)
+"""For lists of values to tick, of which one is none."""
+NONE = {"none": "无"}

@@ -13,7 +13,7 @@ from store.roles import role_dsn
 from tests.isolation.world import MARKS, SCOPES, UNITS, Scope, World, seed
 
 pytestmark = pytest.mark.concurrent
-OPEN = {"region", "cluster", "sub_sector", "code_version", "layout", "schema_migration"}
+OPEN = {"region", "cluster", "sub_sector", "indicator_code", "code_version", "layout", "schema_migration"}
 POOL = {
     "enterprise",
     "certificate",
@@ -212,7 +212,7 @@ def test_nobody_changes_what_is_not_his(world: tuple[str, World], who: str) -> N
     ):
         for table in tables(owner):
             columns = owner.execute(
-                "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attidentity = ''",
+                "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attidentity = '' AND attgenerated = ''",
                 (f"public.{table}",),
             ).fetchall()
             own = 0

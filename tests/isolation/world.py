@@ -7,7 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 
 from psycopg.types.json import Jsonb
 
-from store import audit
+from ingest.datasets import DATASETS, example, natural_key
+from ingest.datasets.rules import rules_of
+from store import audit, datasets
 from store.database import Connection, only
 from store.identity import (
     GRANTED,
@@ -28,6 +30,8 @@ FIRMS = {"GD-AAA-01": "91440300MA5WTRDK5K", "GD-BBB-01": "91441900MA4UEXMQ09"}
 SITES = {"GD-AAA-01": "441900", "GD-BBB-01": "440305"}
 """Unit → region of its enterprise; 440305 lies in 440300."""
 BANK = "91110000MA01BANK02"
+BANKS = {"GD-AAA-01": FIRMS["GD-AAA-01"], "GD-BBB-01": BANK}
+"""Unit → the bank that its enterprise authorised."""
 MARKS = {"GD-AAA-01": "甲方独有", "GD-BBB-01": "乙方独有"}
 """Unit → what is in every text of its rows, and in nobody else's."""
 WHEN = datetime(2026, 11, 20, 8, tzinfo=UTC)
@@ -190,6 +194,7 @@ def _unit(conn: Connection, world: World, unit: str) -> None:
     conn.execute("INSERT INTO stoppage_equipment VALUES (%s, %s, %s)", (stoppage, uid, machine))
     conn.execute("INSERT INTO file_upload (upload_id, unit_id, dataset, file_name, n_bytes, dry_run, sent_by, content)"
                  " VALUES (%s, %s, 'park', %s, 1, false, 'unit', '-')", (mark, uid, mark))  # fmt: skip
+    _datasets(conn, uid, unit)
     later = WHEN + timedelta(hours=8)
     conn.execute("INSERT INTO shift_calendar VALUES (%s, %s, %s, %s, 'shift')", (uid, machine, WHEN, later))
     conn.execute(
@@ -202,6 +207,31 @@ def _unit(conn: Connection, world: World, unit: str) -> None:
     conn.execute(
         "INSERT INTO reported_indicator (unit_id, code, period_start, period_end, value)"
         " VALUES (%s, 'equip.oee', %s, %s, 1)", (uid, WHEN, later))  # fmt: skip
+
+
+def _datasets(conn: Connection, unit_id: int, unit: str) -> None:
+    """A row of every dataset whose table has none yet: its example, of this unit's enterprise and equipment."""
+    own = {"enterprise_uscc": FIRMS[unit], "equipment_code": "M1", "park_code": "P1"}
+    seeded = {"park", "enterprise", "equipment", "tag", "shift_calendar", "production_order", "milestone",
+              "reported_indicator"}  # fmt: skip
+    for dataset in DATASETS:
+        if dataset not in seeded:
+            record = example(dataset)
+            record |= {field: value for field, value in own.items() if field in record}
+            if dataset == "credit_authorisation":
+                record |= {"bank_uscc": BANKS[unit], "valid_from": "2026-02-01"}
+            elif dataset in ("loan", "loan_balance"):
+                record["bank_uscc"] = BANKS[unit]
+            record |= {
+                field: MARKS[unit]
+                for field in ("name", "title", "subject", "document_no", "supplier")
+                if field in record
+            }
+            found = datasets.apply(
+                conn, unit_id, dataset, [record], [natural_key(dataset, record)], rules_of(dataset),
+                datasets.Report("b", 1_795_000_000_000_000),
+            )  # fmt: skip
+            assert found.problems == [], (dataset, found.problems)
 
 
 def _indicator(conn: Connection, level: str, entity: int) -> None:
