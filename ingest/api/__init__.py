@@ -36,6 +36,7 @@ from ingest.api.doors import OPEN, methods_at, require_declared
 from ingest.api.exporting import Exports
 from ingest.api.filing import Filing
 from ingest.api.gate import Gate
+from ingest.api.headers import Headers
 from ingest.api.limits import UNIT_LIMITS, UnitLimits
 from ingest.api.problems import Problem, install
 from ingest.api.reading import NO_CATALOGUE, Catalogue
@@ -61,9 +62,11 @@ def create_api(
     catalogue: Catalogue = NO_CATALOGUE,
     sessions: Sessions | None = None,
     window: timedelta = CORRECTION_WINDOW,
+    secure: bool = False,
 ) -> FastAPI:
     """The FastAPI application of the open interface. `metrics_token`: see `ingest.api.metrics`;
-    `catalogue`: what indicators mean; `sessions`: shared with the pages of this process.
+    `catalogue`: what indicators mean; `sessions`: shared with the pages of this process;
+    `secure`: reached by HTTPS only.
 
     `addresses`: where units reach the platform, as they are told; `code_tables`: published beside our own;
     `window`: how long reports can be corrected, as the writer has it.
@@ -95,6 +98,7 @@ def create_api(
     )
     app.state.gate = gate
     app.add_middleware(Unread)
+    app.add_middleware(Headers, secure=secure)
     install(app)
     app.include_router(measurements.router(gate))
     app.include_router(influx.router(gate))

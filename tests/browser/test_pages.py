@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import APIRequestContext, Browser, Page, expect
 
+from store import people
+from store.database import connect
+from store.people import Wanted
 from tests.browser.conftest import PASSWORD, Site, Watch, serve
 
 pytestmark = [pytest.mark.browser, pytest.mark.concurrent]
@@ -259,6 +263,81 @@ def test_a_database_outage_is_said_and_healed(site: Site, opened: Opened) -> Non
             conn.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name)))
     site.feeding.set()
     expect(page.locator(".banner.is-bad:visible")).to_have_count(0, timeout=15_000)
+
+
+def test_everybody_sees_his_own_and_not_that_there_is_more(site: Site, running_browser: Browser) -> None:
+    own, foreign = "ELE-01", "AUT-01"
+    unit, firm = (
+        value(site, "SELECT u.code FROM lead_unit u JOIN pilot p USING (unit_id) WHERE p.code = 'ELE-01'"),
+        value(
+            site,
+            "SELECT e.uscc FROM enterprise e JOIN pilot p USING (unit_id) WHERE p.code = 'ELE-01' LIMIT 1",
+        ),
+    )
+    name_zh = value(site, f"SELECT name_zh FROM pilot WHERE code = '{foreign}'")
+    theirs = (f"GD-{foreign}", name_zh, json.dumps(name_zh).strip('"'))
+    region = value(site, f"SELECT region_code FROM pilot WHERE code = '{own}'")
+    with connect(site.dsn, application="test", autocommit=True) as conn:
+        for wanted in (
+            Wanted("city", "市局", "city", region=region),
+            Wanted("unit", "牵头单位", "lead_unit", unit=unit),
+            Wanted("firm", "企业", "enterprise", uscc=firm),
+            Wanted("bank", "银行", "bank", uscc="91110000MA01BANK02"),
+        ):
+            people.add(conn, wanted, PASSWORD)
+    for name, heading, links, sees_own in (
+        ("admin", None, ["/", "/supply", "/unit", "/operations"], True),
+        ("city", None, ["/", "/supply"], True),
+        ("unit", "本单位的试点", ["/", "/supply", "/reports", "/unit"], True),
+        ("firm", "本企业", ["/"], False),
+        ("bank", "融资企业池", ["/"], False),
+    ):
+        context = running_browser.new_context(locale="zh-CN")
+        page = context.new_page()
+        page.goto(f"{site.url}/login")
+        page.fill("input[name=user]", name)
+        page.fill("input[name=password]", PASSWORD)
+        page.click("button[type=submit]")
+        page.wait_for_selector(".panel")
+        assert [a.get_attribute("href") for a in page.locator(".nav-link").all()] == links, name
+        if heading is not None:
+            expect(page.locator("h1").first).to_have_text(heading)
+        role = {"admin": "平台运维", "city": "市级", "unit": "牵头单位", "firm": "企业", "bank": "银行"}[name]
+        expect(page.locator("#person")).to_contain_text(role)
+        page.goto(f"{site.url}/cluster/{foreign}")
+        expect(page.locator(".page-cluster" if name == "admin" else ".page-plain")).to_be_visible()
+        page.goto(f"{site.url}/operations")
+        expect(page.locator(".page-operations" if name == "admin" else ".page-plain")).to_be_visible()
+        page.goto(f"{site.url}/cluster/{own}")
+        expect(page.locator(".page-cluster" if sees_own else ".page-plain")).to_be_visible()
+        expect(page.locator(".live-on")).to_be_visible()
+        told = "".join(drawn(context.request, site.url, path) for path in (*PATHS, f"/cluster/{foreign}"))
+        assert any(t in told for t in theirs) == (name == "admin"), name
+        context.close()
+
+
+def drawn(client: APIRequestContext, url: str, path: str) -> str:
+    """What a browser is told that asks for this page, the page's frame included."""
+    asked = {
+        "output": "..page.children...nav.children..",
+        "outputs": [{"id": "page", "property": "children"}, {"id": "nav", "property": "children"}],
+        "inputs": [
+            {"id": "url", "property": "pathname", "value": path},
+            {"id": "url", "property": "search", "value": ""},
+        ],
+        "state": [
+            {"id": "language", "property": "data", "value": "zh"},
+            {"id": "zone", "property": "data", "value": "Asia/Shanghai"},
+        ],
+        "changedPropIds": ["url.pathname"],
+    }
+    answer = client.post(f"{url}/_dash-update-component", data=asked, headers={"origin": url})
+    assert answer.status == 200
+    return (
+        answer.text()
+        + client.get(f"{url}/_dash-layout").text()
+        + client.get(f"{url}/_dash-dependencies").text()
+    )
 
 
 def test_a_dead_server_is_noticed_by_the_page_and_its_return_too(
