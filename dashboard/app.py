@@ -22,6 +22,7 @@ from dashboard.boards import Boards
 from dashboard.health import health
 from dashboard.login import OPEN, Wall, protections, viewer
 from dashboard.markup import SLOT
+from dashboard.oidc import Authority, Provider
 from dashboard.pages import Page, View, pages, pages_of
 from dashboard.shell import INDEX, banner, frame, navigation, page_for
 from dashboard.snapshot import Snapshot
@@ -46,22 +47,25 @@ def attach(
     period_s: float = 2.0,
     thresholds: Thresholds | None = None,
     open_paths: tuple[str, ...] = OPEN,
+    provider: Provider | None = None,
 ) -> Dash:
     """Put the pages on `api`, behind a login. `dsn`: the database as the role `dashboard`.
 
     Call it last: Dash answers every path nobody else declared, so `/api/{rest:path}` must exist already.
     Everything outside `open_paths` needs a session from here on. The boards end with the application's
     lifespan. `period_s`: seconds between two readings of the database, and between pulses.
+    `provider`: an identity provider that vouches for people too.
     """
+    authority = Authority(provider) if provider is not None else None
     hub = live.Hub()
     boards = Boards(
         dsn, period_s=period_s, thresholds=thresholds, zone=zone,
         on_renewed=lambda scope, snapshot: hub.publish(scope, _pulse(snapshot)), on_stopped=hub.dismiss,
     )  # fmt: skip
     api.state.boards = boards
-    doors.add_routes(api, sessions, secure=secure_cookie, expect=boards.of)
+    doors.add_routes(api, sessions, secure=secure_cookie, expect=boards.of, authority=authority)
     live.add_route(api, hub, sessions, boards.of)
-    _with_lifespan(api, boards, hub, sessions)
+    _with_lifespan(api, boards, hub, sessions, authority)
     folder = files("dashboard")
     app = Dash(
         "dashboard",
@@ -162,7 +166,9 @@ def _pulse(snapshot: Snapshot) -> live.Pulse:
     return {"seq": snapshot.seq, "at": round(snapshot.at.timestamp() * 1000), "health": health(snapshot).key}
 
 
-def _with_lifespan(api: FastAPI, boards: Boards, hub: live.Hub, sessions: Sessions) -> None:
+def _with_lifespan(
+    api: FastAPI, boards: Boards, hub: live.Hub, sessions: Sessions, authority: Authority | None
+) -> None:
     inner = api.router.lifespan_context
 
     async def sweeping() -> None:
@@ -182,6 +188,8 @@ def _with_lifespan(api: FastAPI, boards: Boards, hub: live.Hub, sessions: Sessio
                 hub.bind(None)
                 await asyncio.to_thread(boards.stop)
                 await asyncio.to_thread(sessions.close)
+                if authority is not None:
+                    await authority.close()
 
     api.router.lifespan_context = lifespan
 

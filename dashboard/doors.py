@@ -3,59 +3,79 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
+import logging
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from html import escape
 from importlib.resources import files
 from string import Template
-from urllib.parse import parse_qsl, urlparse
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlparse
 
+import httpx
 import psycopg
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from dashboard import oidc
 from dashboard.login import SESSION_COOKIE, local_path, same_origin
+from dashboard.oidc import Authority
 from dashboard.texts import DEFAULT, Language, language_of, text
 from store.identity import Principal
 from store.sessions import Locked, Opened, Sessions, WrongLogin
 
+log = logging.getLogger(__name__)
+
 LANGUAGE_COOKIE = "qunce_language"
+ASKED_COOKIE = "qunce_oidc"
+_ASKED_S = 600
 _YEAR = 365 * 86400
 _FORM_BYTES = 8192
 
 
 def add_routes(
-    api: FastAPI, sessions: Sessions, *, secure: bool, expect: Callable[[Principal], object]
+    api: FastAPI,
+    sessions: Sessions,
+    *,
+    secure: bool,
+    expect: Callable[[Principal], object],
+    authority: Authority | None = None,
 ) -> None:
     """Declare /login, /login/end and /language/{code}; all open, none shows data.
 
-    `secure`: cookies for HTTPS only. `expect` is told who has just logged in.
+    `secure`: cookies for HTTPS only. `expect` is told who has just logged in;
+    `authority`: vouches for people too.
     """
 
     def language(request: Request) -> Language:
         return language_of(request.cookies.get(LANGUAGE_COOKIE))
 
+    label = authority.provider.label if authority is not None else ""
+    page_of = partial(_login_page, label)
+
     def show_login(request: Request) -> HTMLResponse:
-        return _login_page(language(request), local_path(request.query_params.get("next")))
+        return page_of(language(request), local_path(request.query_params.get("next")))
 
     async def log_in(request: Request) -> Response:
         form = await _form(request)
         lang, onward = language(request), local_path(form.get("next"))
         if "origin" in request.headers and not same_origin(request.scope):
-            return _login_page(lang, onward, text(lang, "login.elsewhere"), status=403)
+            return page_of(lang, onward, text(lang, "login.elsewhere"), status=403)
         address = request.client.host if request.client else ""
         name, password = form.get("user", ""), form.get("password", "")
         try:
             opened = await asyncio.to_thread(sessions.open, name, password, address)
         except Locked as locked:
             key = "login.locked" if locked.account else "login.slow"
-            page = _login_page(lang, onward, text(lang, key, n=locked.seconds), status=429)
+            page = page_of(lang, onward, text(lang, key, n=locked.seconds), status=429)
             page.headers["Retry-After"] = str(locked.seconds)
             return page
         except WrongLogin:
-            return _login_page(lang, onward, text(lang, "login.wrong"), status=401)
+            return page_of(lang, onward, text(lang, "login.wrong"), status=401)
         except (psycopg.Error, OSError):
-            return _login_page(lang, onward, text(lang, "login.away"), status=503)
+            return page_of(lang, onward, text(lang, "login.away"), status=503)
         expect(opened.who)
         return admitted(opened, onward)
 
@@ -70,6 +90,46 @@ def add_routes(
             secure=secure,
         )
         return response
+
+    async def to_authority(request: Request) -> Response:
+        asked = oidc.ask(local_path(request.query_params.get("next")))
+        try:
+            address = await known_authority().address(asked)
+        except (oidc.Refused, httpx.HTTPError) as error:
+            return not_vouched(request, error)
+        response = RedirectResponse(address, status_code=303)
+        response.set_cookie(
+            ASKED_COOKIE, asked.packed(), max_age=_ASKED_S, path="/login/oidc", httponly=True, samesite="lax",
+            secure=secure,
+        )  # fmt: skip
+        return response
+
+    async def from_authority(request: Request) -> Response:
+        given, asked = request.query_params, oidc.unpacked(request.cookies.get(ASKED_COOKIE))
+        if asked is None or not hmac.compare_digest(asked.state.encode(), given.get("state", "").encode()):
+            return not_vouched(request, "state")
+        try:
+            subject = await known_authority().subject(asked, given.get("code", ""))
+            opened = await asyncio.to_thread(
+                sessions.admit, subject, request.client.host if request.client else ""
+            )
+        except WrongLogin:
+            return page_of(language(request), "/", text(language(request), "login.no_account"), status=403)
+        except (oidc.Refused, httpx.HTTPError, psycopg.Error, OSError) as error:
+            return not_vouched(request, error)
+        expect(opened.who)
+        response = admitted(opened, local_path(asked.onward))
+        response.delete_cookie(ASKED_COOKIE, path="/login/oidc", httponly=True, samesite="lax", secure=secure)
+        return response
+
+    def known_authority() -> Authority:
+        if authority is None:
+            raise oidc.Refused("there is no provider")
+        return authority
+
+    def not_vouched(request: Request, why: object) -> Response:
+        log.warning("login by the identity provider failed: %s", why)
+        return page_of(language(request), "/", text(language(request), "login.not_vouched"), status=401)
 
     def log_out(request: Request) -> Response:
         if same_origin(request.scope) and (token := request.cookies.get(SESSION_COOKIE)):
@@ -87,13 +147,16 @@ def add_routes(
         response.set_cookie(LANGUAGE_COOKIE, language_of(code), max_age=_YEAR, samesite="lax", secure=secure)
         return response
 
-    for path, handler, method in (
+    routes: list[tuple[str, Callable[..., Any], str]] = [
         ("/login", show_login, "GET"),
         ("/login", show_login, "HEAD"),
         ("/login", log_in, "POST"),
         ("/login/end", log_out, "POST"),
         ("/language/{code}", choose_language, "GET"),
-    ):
+    ]
+    if authority is not None:
+        routes += [("/login/oidc", to_authority, "GET"), ("/login/oidc/back", from_authority, "GET")]
+    for path, handler, method in routes:
         api.add_api_route(path, handler, methods=[method], include_in_schema=False, response_model=None)
 
 
@@ -107,7 +170,9 @@ async def _form(request: Request) -> dict[str, str]:
     return dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=10))
 
 
-def _login_page(lang: Language, onward: str, problem: str = "", status: int = 200) -> HTMLResponse:
+def _login_page(
+    label: str, lang: Language, onward: str, problem: str = "", status: int = 200
+) -> HTMLResponse:
     page = Template((files("dashboard") / "data" / "login.html").read_text("utf-8"))
     words = {
         key: escape(text(lang, f"login.{key}")) for key in ("user", "password", "submit", "heading", "motto")
@@ -121,6 +186,7 @@ def _login_page(lang: Language, onward: str, problem: str = "", status: int = 20
         subtitle=escape(text(lang, "subtitle")),
         next=escape(onward),
         problem=f'<p class="login-problem" role="alert">{escape(problem)}</p>' if problem else "",
+        oidc=f'<a class="chip" href="/login/oidc?next={quote(onward)}">{escape(label)}</a>' if label else "",
         other=other,
         other_name=escape(text(lang, "other_language")),
     )

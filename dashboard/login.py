@@ -17,7 +17,7 @@ from store.identity import Principal
 from store.sessions import Sessions
 
 SESSION_COOKIE = "qunce_session"
-OPEN = ("/api/", "/healthz", "/metrics", "/login", "/language/", "/assets/open/")
+OPEN = ("/api/", "/healthz", "/metrics", "/login", "/login/oidc/", "/language/", "/assets/open/")
 """Paths for everybody: the open interface and the metrics have their own keys; a name that ends in / opens what is below it."""
 
 _VIEWER: ContextVar[Principal | None] = ContextVar("viewer", default=None)

@@ -230,6 +230,32 @@ class Dashboard(_Section):
     )
 
 
+def _issuer(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost"):
+        raise ValueError("must begin with https://")
+    return value
+
+
+class Oidc(_Section):
+    """Logins by an identity provider (OpenID Connect), beside passwords."""
+
+    issuer: Annotated[str, AfterValidator(_issuer)] | None = Field(
+        None,
+        description="统一身份认证的签发者地址 | issuer URL of the identity provider; register `<api.public_url>/login/oidc/back`"
+        " there as redirection. People must have an account that names their subject (`qunce people add --oidc-subject`)",
+    )
+    client_id: str = Field(
+        "qunce", min_length=1, description="客户端标识 | what the provider knows the platform by"
+    )
+    client_secret: SecretStr | None = Field(
+        None, description="客户端密钥 | the platform's secret at the provider"
+    )
+    label: str = Field(
+        "统一身份认证 SSO", min_length=1, description="登录页按钮文字 | what the login page's link says"
+    )
+
+
 class Logging(_Section):
     """What the processes say of themselves."""
 
@@ -273,6 +299,7 @@ class Settings(BaseSettings):
     api: Api = Api()
     connectors: Connectors = Connectors()
     dashboard: Dashboard = Dashboard()
+    oidc: Oidc = Oidc()
     logging: Logging = Logging()
 
     @classmethod

@@ -11,21 +11,25 @@ import uuid
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import uvicorn
 from fastapi import FastAPI, Request
+from pydantic import SecretStr
 
 from ingest.api.problems import Problem
 from ingest.canary import EVERY_S, UNIT, Canary, encode_canary
 from ingest.log import LogUnavailable
 from qunce.beginning import begin
 from qunce.reporter import Reporter
-from qunce.roles import BEAT_S, Role, beat
-from qunce.settings import Settings
+from qunce.roles import BEAT_S, Role, beat, needed
+from qunce.settings import Settings, SettingsError
 from store.roles import Logins
 from store.sessions import Keeping, Sessions, lasts
+
+if TYPE_CHECKING:
+    from dashboard.oidc import Provider
 
 _SWITCH_S = 0.0005
 
@@ -63,8 +67,25 @@ def build(settings: Settings, roles: Sequence[Role], logins: Logins, log_url: st
             sessions=sessions,
             secure_cookie=settings.dashboard.secure_cookie,
             zone=settings.dashboard.zone,
+            provider=_provider(settings),
         )
     return app
+
+
+def _provider(settings: Settings) -> Provider | None:
+    """The identity provider of the settings. Raises SettingsError when they are not whole."""
+    from dashboard.oidc import Provider
+
+    issuer = settings.oidc.issuer
+    if issuer is None:
+        return None
+    secret, public = needed(settings, "oidc.client_secret"), settings.api.public_url
+    if public is None:
+        raise SettingsError(["api.public_url: 使用 oidc 时必须设置 / must be set when oidc.issuer is"])
+    return Provider(
+        issuer=issuer, client_id=settings.oidc.client_id, client_secret=SecretStr(secret), label=settings.oidc.label,
+        back=f"{public.rstrip('/')}/login/oidc/back",
+    )  # fmt: skip
 
 
 def _pages_only() -> FastAPI:

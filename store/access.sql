@@ -202,5 +202,5 @@ GRANT EXECUTE ON FUNCTION make_day_partition(date) TO qunce_writer;
 GRANT EXECUTE ON FUNCTION authenticate_key(bytea), signing_digest(integer), use_nonce(integer, text, integer),
     person_credentials(text), note_login(integer, boolean, integer, integer),
     open_session(bytea, integer, integer, text), session_person(bytea), end_session(bytea),
-    renew_hash(integer, text, text)
+    renew_hash(integer, text, text), person_of_subject(text)
     TO qunce_auth;

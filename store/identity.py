@@ -159,6 +159,12 @@ def credentials(conn: Connection, name: str) -> Credentials | None:
     return None if row is None else Credentials(*row)
 
 
+def person_of_subject(conn: Connection, subject: str) -> tuple[int, str] | None:
+    """(person_id, name) of the active person whom an identity provider knows so; None when there is none."""
+    row = conn.execute("SELECT person_id, name FROM person_of_subject(%s)", (subject,)).fetchone()
+    return None if row is None else (int(row[0]), str(row[1]))
+
+
 def note_login(conn: Connection, person_id: int, *, well: bool, most: int, lock_s: int) -> None:
     """Count a wrong password (`most` in a row lock out for `lock_s` seconds), or clear the count."""
     conn.execute("SELECT note_login(%s, %s, %s, %s)", (person_id, well, most, lock_s))

@@ -142,9 +142,16 @@ class Sessions:
         """Log in. Raises WrongLogin, Locked, and psycopg.Error or OSError while the database is away."""
         return self._on(self._admitted, self.checked(name, password, address), name, address)
 
-    def admit(self, person_id: int, name: str, address: str, way: str) -> Opened:
-        """A session of somebody whom another authority has vouched for, by `way`."""
-        return self._on(self._admitted, person_id, name, address, way)
+    def admit(self, subject: str, address: str) -> Opened:
+        """A session of the person for whom an identity provider vouches: issuer and subject, joined by a blank.
+
+        Raises WrongLogin when no account names this subject, and psycopg.Error or OSError.
+        """
+        found = self._on(identity.person_of_subject, subject)
+        if found is None:
+            self.refuse(subject, address, "unknown_subject")
+            raise WrongLogin
+        return self._on(self._admitted, *found, address, "oidc")
 
     def refuse(self, name: str, address: str, why: str) -> None:
         """Note a login that was refused."""
