@@ -165,7 +165,7 @@ CREATE POLICY changing ON person FOR UPDATE TO qunce_api
     WITH CHECK ((SELECT is_operator()) OR person_id = (SELECT (caller()).person_id));
 GRANT INSERT (name, display_name, role, region_code, pilot_ids, unit_id, uscc, password_hash, oidc_subject)
     ON person TO qunce_api;
-GRANT UPDATE (display_name, password_hash, disabled_at, oidc_subject) ON person TO qunce_api;
+GRANT UPDATE (display_name, password_hash, disabled_at, oidc_subject, failures, locked_until) ON person TO qunce_api;
 
 GRANT INSERT, UPDATE, DELETE ON equipment_hour, supply_hour, dirty_hour, dirty_period, indicator_value
     TO qunce_metrics;

@@ -228,9 +228,10 @@ def add_person(conn: Connection, person: NewPerson) -> int:
 
 
 def set_password(conn: Connection, person_id: int, password_hash: str) -> bool:
-    """Give a person another password; False when there is no such person in sight."""
+    """Give a person another password, which ends a lock; False when there is no such person in sight."""
     changed = conn.execute(
-        "UPDATE person SET password_hash = %s WHERE person_id = %s RETURNING 1", (password_hash, person_id)
+        "UPDATE person SET password_hash = %s, failures = 0, locked_until = NULL WHERE person_id = %s RETURNING 1",
+        (password_hash, person_id),
     )
     return changed.fetchone() is not None
 

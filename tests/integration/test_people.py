@@ -157,6 +157,9 @@ def test_an_account_is_locked_after_ten_wrong_passwords(dsn: str) -> None:
         answer = await client.post("/api/v1/session", json={"user": "locked", "password": PASSWORD})
         assert (answer.status_code, answer.json()["code"]) == (429, "locked")
         assert int(answer.headers["retry-after"]) > 200
+        op = bearer(await log_in(client, "op", PASSWORD))
+        await client.patch("/api/v1/people/locked", headers=op, json={"password": OTHER})
+        assert (await log_in(client, "locked", OTHER))["status"] == 201
 
     run(dsn, test)
 
