@@ -38,7 +38,7 @@ fix: $(READY) ## 自动整理代码 | what ruff can mend by itself
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-docs: $(READY) ## 生成参考文档 | docs/settings.md, indicators.md, reasons.md from the program itself
+docs: $(READY) ## 生成参考文档 | docs/settings.md, indicators.md, reasons.md, datasets.md from the program itself
 	@$(PY) -m deploy.reference
 	@$(PY) -m metrics.reference
 	@$(PY) -m ingest.reference

@@ -1,4 +1,4 @@
-"""docs/reasons.md, written from the lists in the program: `python -m ingest.reference [--check]`."""
+"""docs/reasons.md and docs/datasets.md, written from the program: `python -m ingest.reference [--check]`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from string import Formatter
 
+from ingest.datasets import reference as datasets
 from ingest.replay import HINDRANCES
 from store import quarantine
 from store.reasons import FINDINGS, REASONS, Reason
 
-PATH = Path(__file__).parent.parent / "docs" / "reasons.md"
+DOCS = Path(__file__).parent.parent / "docs"
+PATH = DOCS / "reasons.md"
 
 _HEAD = """# 拒收原因 | Reasons for refusal
 
@@ -67,7 +69,7 @@ _TABLE = "| code | 中文 | English | 处理 | how to mend |\n|---|---|---|---|-
 
 
 def render() -> str:
-    """The whole document."""
+    """The whole of docs/reasons.md."""
     findings = (
         f"| `{code}` | `0x{one.quality:04X}` {one.status} | {one.text.zh} | {one.text.en} |"
         f" {one.text.hint_zh} | {one.text.hint_en} |\n"
@@ -91,15 +93,15 @@ def _table(reasons: Mapping[str, Reason]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the document; with --check only say (exit code 1) that it is out of date."""
-    text = render()
-    if "--check" in arguments:
-        if not PATH.exists() or PATH.read_text("utf-8") != text:
-            sys.stderr.write("docs/reasons.md: 不是最新 / not up to date; run `make docs`\n")
-            return 1
-        return 0
-    PATH.write_text(text, "utf-8")
-    return 0
+    """Write the documents; with --check only say (exit code 1) that one is out of date."""
+    code = 0
+    for path, text in ((PATH, render()), (DOCS / "datasets.md", datasets.render())):
+        if "--check" not in arguments:
+            path.write_text(text, "utf-8")
+        elif not path.exists() or path.read_text("utf-8") != text:
+            sys.stderr.write(f"docs/{path.name}: 不是最新 / not up to date; run `make docs`\n")
+            code = 1
+    return code
 
 
 if __name__ == "__main__":

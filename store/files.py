@@ -45,11 +45,13 @@ class Upload(NamedTuple):
     has_marked: bool
     created_at: datetime
     finished_at: datetime | None
+    reason: str | None
+    voucher: str | None
 
 
 _COLUMNS = (
     "upload_id, unit_id, dataset, file_name, n_bytes, dry_run, sent_by, stage, total, done, accepted, duplicates,"
-    " corrections, quarantined, problem, notes, errors, marked IS NOT NULL, created_at, finished_at"
+    " corrections, quarantined, problem, notes, errors, marked IS NOT NULL, created_at, finished_at, reason, voucher"
 )
 
 
@@ -66,7 +68,7 @@ class Progress(NamedTuple):
 
 def add(
     conn: Connection, upload_id: str, unit_id: int, dataset: str, file_name: str, sent_by: str, content: bytes,
-    *, dry_run: bool,
+    *, dry_run: bool, reason: str | None = None, voucher: str | None = None,
 ) -> bool:  # fmt: skip
     """Keep a new file, and forget what is old; one that is there already stays as it is.
 
@@ -81,9 +83,9 @@ def add(
     if only(waiting)[0] >= WAITING_MOST:
         return False
     conn.execute(
-        "INSERT INTO file_upload (upload_id, unit_id, dataset, file_name, n_bytes, dry_run, sent_by, content)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-        (upload_id, unit_id, dataset, file_name, len(content), dry_run, sent_by, content),
+        "INSERT INTO file_upload (upload_id, unit_id, dataset, file_name, n_bytes, dry_run, sent_by, content, reason,"
+        " voucher) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (upload_id, unit_id, dataset, file_name, len(content), dry_run, sent_by, content, reason, voucher),
     )
     _forget(conn, unit_id)
     return True

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from ingest.api.body import coding, content_type, read_body
+from ingest.api.definitions import TEXT_MOST
 from ingest.api.filing import ERRORS_KEPT, Filing
 from ingest.api.gate import Gate
 from ingest.api.idempotency import submission_name
@@ -37,6 +38,7 @@ _TYPES = (
 _NAME_MOST = 200
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FILE = "file"
+_Said = Annotated[str | None, Query(max_length=TEXT_MOST, pattern=r"^[^\x00]*$")]
 
 
 def router(gate: Gate, filing: Filing) -> APIRouter:
@@ -91,6 +93,8 @@ def router(gate: Gate, filing: Filing) -> APIRouter:
                             "properties": {
                                 _FILE: {"type": "string", "format": "binary"},
                                 "dry_run": {"type": "boolean"},
+                                "reason": {"type": "string", "maxLength": TEXT_MOST},
+                                "voucher": {"type": "string", "maxLength": TEXT_MOST},
                             },
                             "required": [_FILE],
                         }
@@ -105,6 +109,8 @@ def router(gate: Gate, filing: Filing) -> APIRouter:
         response: Response,
         dry_run: Annotated[bool, Query(description="judge it, store nothing")] = False,
         file_name: Annotated[str | None, Query(max_length=_NAME_MOST, description="of a raw body")] = None,
+        reason: Annotated[_Said, Query(description="更正的原因 | why it corrects what it corrects")] = None,
+        voucher: Annotated[_Said, Query(description="凭证号 | number of the document that proves it")] = None,
         idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
     ) -> dict[str, Any]:
         """Take a file of records, xlsx or CSV, as the body or in a form; answers 202 when it is durable.
@@ -124,7 +130,10 @@ def router(gate: Gate, filing: Filing) -> APIRouter:
                 form = await run_in_threadpool(read_form, request.headers["content-type"], body)
                 body, given = form.content, file_name or form.file_name
                 dry_run = dry_run or form.fields.get("dry_run", "").lower() in ("true", "1", "on", "yes")
-            digest = await run_in_threadpool(_digest, name, dry_run, body)
+                reason = reason or _plain(form.fields.get("reason"))
+                voucher = voucher or _plain(form.fields.get("voucher"))
+            reason, voucher = ((text or "").strip() or None for text in (reason, voucher))
+            digest = await run_in_threadpool(_digest, (name, dry_run, reason, voucher), body)
             key = idempotency_key and f"{idempotency_key}\n{digest.hex()}"
             upload_id = submission_name(unit, key, "file")
             sent_by = f"{who.kind}:{who.name}"
@@ -137,6 +146,8 @@ def router(gate: Gate, filing: Filing) -> APIRouter:
                 sent_by,
                 body,
                 dry_run=dry_run,
+                reason=reason,
+                voucher=voucher,
             )
             if not kept:
                 raise Problem("busy", retry_after_s=5)
@@ -214,8 +225,13 @@ def _unpacked(body: bytes, packed: str) -> bytes:
         raise Problem(fault.reason, fault.parameters) from fault
 
 
-def _digest(name: str, dry_run: bool, body: bytes) -> bytes:
-    return hashlib.sha256(f"{name}\n{dry_run}\n".encode() + body).digest()
+def _digest(said: tuple[object, ...], body: bytes) -> bytes:
+    return hashlib.sha256(repr(said).encode() + b"\n" + body).digest()
+
+
+def _plain(text: str | None) -> str | None:
+    """A text of a form, without what cannot be stored, cut to what is kept."""
+    return None if text is None else text.replace("\0", "")[:TEXT_MOST]
 
 
 def _base_name(given: str, dataset: str) -> str:

@@ -222,7 +222,7 @@ class _Work:
     async def _foreseen(self, part: Part) -> Progress:
         dataset, n_refused = self._upload.dataset, len(part.refused)
         keys = [natural_key(dataset, record) for record in part.records]
-        report = datasets.Report("", time.time_ns() // 1000)
+        report = datasets.Report("", time.time_ns() // 1000, self._upload.reason)
         judged = await self._gate.query(
             datasets.judge, self._unit.unit_id, dataset, part.records, keys,
             rules_of(dataset, self._window), report,
@@ -270,6 +270,9 @@ class _Work:
             index=part.index,
             records=part.records,
             refused=part.refused,
+            reason=self._upload.reason,
+            voucher=self._upload.voucher,
+            by=self._upload.sent_by,
         )
         data = encode_records(records)
         while True:

@@ -39,6 +39,7 @@ class TaskTarget(Record):
 
     zh = "任务书指标"
     key = ("indicator",)
+    reasoned = True
     indicator: Annotated[
         IndicatorCode,
         about("指标代码", "Code of the catalogue (docs/indicators.md)", "plat.devices_connected"),
@@ -69,6 +70,7 @@ class TaskCurvePoint(Record):
 
     zh = "任务书计划进度"
     key = ("indicator", "planned_on")
+    reasoned = True
     indicator: Annotated[
         IndicatorCode, about("指标代码", "A task_target reported before", "plat.devices_connected")
     ]
@@ -99,6 +101,7 @@ class InvestmentPlan(Record):
 
     zh = "投资计划"
     key = ("category", "by_on")
+    reasoned = True
     category: Annotated[
         Literal["equipment", "software", "research", "service"],
         about("费用类别", "Kind of cost", "software", COSTS),

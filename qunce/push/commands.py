@@ -48,6 +48,12 @@ def push(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="只校验,不保存 | judge it, store nothing")] = False,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="更正的原因 | why the file corrects what it corrects")
+    ] = None,
+    voucher: Annotated[
+        str | None, typer.Option("--voucher", help="凭证号 | number of the document that proves it")
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="只显示将发送的读数 | show the readings that would be sent, send nothing")
     ] = False,
@@ -68,10 +74,13 @@ def push(
         raise typer.BadParameter("读数请用 --check | for measurements use --check", param_hint="--dry-run")
     if check and mapping is None:
         raise typer.BadParameter("数据集请用 --dry-run | for a dataset use --dry-run", param_hint="--check")
+    said = {name: text for name, text in (("reason", reason), ("voucher", voucher)) if text}
+    if said and mapping is not None:
+        raise typer.BadParameter("只用于数据集 | for datasets only", param_hint=f"--{next(iter(said))}")
     code = (
         _measurements(file, mapping, url, key, check=check, restart=restart, as_json=as_json)
         if mapping is not None
-        else _dataset(file, str(dataset), url, key, dry_run=dry_run, as_json=as_json)
+        else _dataset(file, str(dataset), url, key, said, dry_run=dry_run, as_json=as_json)
     )
     raise typer.Exit(code)
 
@@ -99,7 +108,14 @@ def pull_template(
 
 
 def _dataset(
-    file: Path, dataset: str, url: str | None, key: str | None, *, dry_run: bool, as_json: bool
+    file: Path,
+    dataset: str,
+    url: str | None,
+    key: str | None,
+    said: dict[str, str],
+    *,
+    dry_run: bool,
+    as_json: bool,
 ) -> int:
     from rich.console import Console
 
@@ -109,7 +125,7 @@ def _dataset(
     try:
         with _service(url, key) as service:
             job = push_file(
-                service, file, dataset, dry_run=dry_run, parameters={}, console=Console(stderr=True)
+                service, file, dataset, dry_run=dry_run, parameters=said, console=Console(stderr=True)
             )
             marked = keep_marked(service, job, file)
     except Refused as refused:

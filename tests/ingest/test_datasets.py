@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
-from ingest.datasets import DATASETS, check_records, natural_key, uscc_is_valid
+from ingest.datasets import DATASETS, check_records, example, natural_key, schema, settled_at, uscc_is_valid
 
 TAG = {
     "name": "M1.state", "equipment_code": "M1", "signal": "state", "data_type": "enum", "unit": "1",
@@ -80,3 +81,132 @@ def test_every_dataset_has_a_key_of_its_own_fields() -> None:
     for name, model in DATASETS.items():
         assert model.key, name
         assert set(model.key) <= set(model.model_fields), name
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_every_dataset_explains_itself_and_its_example_is_valid(dataset: str) -> None:
+    model = DATASETS[dataset]
+    assert model.zh
+    assert model.__doc__
+    assert set(model.dated) <= set(model.model_fields)
+    good, refused = check_records(dataset, [json.dumps(example(dataset)).encode()])
+    assert (len(good), refused) == (1, [])
+    assert set(example(dataset)) == set(model.model_fields)
+    for field, told in schema(dataset)["properties"].items():
+        assert re.search(r"[\u4e00-\u9fff]", told["title"]), field
+        assert told["description"], field
+        choices = told.get("enum") or next(
+            (one["enum"] for one in told.get("anyOf", []) if "enum" in one), None
+        )
+        choices = choices or ([told["const"]] if "const" in told else told.get("items", {}).get("enum"))
+        assert set(told.get("labels", {})) == set(choices or []), field
+
+
+def test_the_values_of_a_schema_can_be_read_by_others() -> None:
+    told = schema("enterprise")
+    assert told["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert (told["x-key"], told["required"][0]) == (["uscc"], "uscc")
+
+
+def assessed(**change: object) -> list[str]:
+    """What is wrong with the example assessment, so changed."""
+    record = {**example("digital_assessment"), **change}
+    _, refused = check_records("digital_assessment", [json.dumps(record).encode()])
+    return [one.parameters["detail"] for one in refused]
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({}, None),
+        ({"equipment_total": 10, "equipment_digital": 1, "equipment_networked": 2, "q2_digital_equipment": "0-10",
+          "q3_networked_equipment": "10-20"}, None),  # the upper edge belongs to the band
+        ({"equipment_total": 0, "equipment_digital": 0, "equipment_networked": 0, "q2_digital_equipment": "0-10",
+          "q3_networked_equipment": "0-10"}, None),
+        ({"q2_digital_equipment": "60-100"}, "q2_digital_equipment is 60-100 %, but the figures give 50.0 %"),
+        ({"equipment_networked": 49}, "equipment_networked is more than equipment_total"),
+        ({"q1_networks": []}, "tick something, or none"),
+        ({"q1_networks": ["none", "5g"]}, "none stands alone"),
+        ({"q1_networks": ["none"]}, None),
+        ({"q12_energy": "increased"}, "q12_energy says increased"),
+        ({"q12_energy": "flat"}, None),
+        ({"q14_market": "decreased"}, "q14_market says decreased"),
+        ({"q15_value": "increased"}, "q15_value says increased"),
+        ({"method": "self"}, "assessor belongs to the method on_site"),
+        ({"scene_quality": 5}, "less than or equal to 4"),
+        ({"q8_planning": "6"}, "Input should be"),
+        ({"q10_talent": ["F"]}, "Input should be"),
+        ({"edition": "2022"}, "Input should be"),
+    ],
+)  # fmt: skip
+def test_answers_of_the_assessment_agree_with_its_figures(
+    change: dict[str, object], wrong: str | None
+) -> None:
+    found = assessed(**change)
+    assert found == [] if wrong is None else [wrong in one for one in found] == [True]
+
+
+def test_the_order_of_what_was_ticked_says_nothing() -> None:
+    records = [
+        {**example("digital_assessment"), "q9_management": ticked} for ticked in (["A", "C"], ["C", "A"])
+    ]
+    good, _ = check_records("digital_assessment", [json.dumps(one).encode() for one in records])
+    assert good[0][1] == good[1][1]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "change", "wrong"),
+    [
+        ("loan", {"annual_rate": None}, "a loan needs its annual_rate"),
+        ("loan", {"amount_wan": 0.1234567}, "at most 6 decimals"),
+        ("special_account_entry", {"amount_yuan": 1.005}, "at most 2 decimals"),
+        ("special_account_entry", {"direction": "received"}, "category belongs to what is paid"),
+        ("special_account_entry", {"bank_reference": None}, "bank_matched needs the bank_reference"),
+        ("training_session", {"certified": 61}, "certified is more than qualified"),
+        ("certificate", {"valid_to": "2026-01-01"}, "valid_to must be after valid_from"),
+        ("shared_capacity", {"used_h": 8.5}, "used_h is more than offered_h"),
+        ("api_statistic", {"span": "day"}, "midnight of +08:00"),
+        ("supply_link", {"from_uscc": "91440300MA5EXAMP0C"}, "same enterprise"),
+        ("task_target", {"target": 120.0}, "nothing is to be reached"),
+        ("enterprise_statement", {"period": "2026-Q5"}, "pattern"),
+    ],
+)
+def test_fields_agree_with_each_other(dataset: str, change: dict[str, object], wrong: str) -> None:
+    _, [refusal] = check_records(dataset, [json.dumps({**example(dataset), **change}).encode()])
+    assert wrong in refusal.parameters["detail"]
+
+
+def test_a_withdrawal_is_its_key() -> None:
+    gone = {"enterprise_uscc": "91440300MA5EXAMP0C", "period": "2026", "withdrawn": True, "revenue_wan": "?"}
+    others = [{**gone, "period": "never"}, {**gone, "withdrawn": False}, {**gone, "withdrawn": "true"}]
+    good, refused = check_records(
+        "enterprise_statement", [json.dumps(one).encode() for one in (gone, *others)]
+    )
+    assert good == [(0, {"enterprise_uscc": "91440300MA5EXAMP0C", "period": "2026", "withdrawn": True})]
+    assert natural_key("enterprise_statement", good[0][1]) == "91440300MA5EXAMP0C|2026"
+    assert refused[0].place == "enterprise_statement records[1].period"
+    assert len(refused) == 3
+
+
+def test_parts_of_a_key_cannot_run_into_each_other() -> None:
+    keys = {natural_key("supply_link", {"from_uscc": a, "to_uscc": b, "product": "p"}) for a, b in
+            (("x|y", "z"), ("x", "y|z"), ("x\\", "|y|z"))}  # fmt: skip
+    assert len(keys) == 3
+
+
+@pytest.mark.parametrize(
+    ("period", "end"),
+    [
+        ("2026", "2027-01-01"), ("2026-Q1", "2026-04-01"), ("2026-Q4", "2027-01-01"), ("2026-12", "2027-01-01"),
+        ("2026-02", "2026-03-01"),
+    ],
+)  # fmt: skip
+def test_when_a_period_is_over(period: str, end: str) -> None:
+    over = settled_at("enterprise_statement", {"period": period})
+    assert over is not None
+    assert over.isoformat() == f"{end}T00:00:00+08:00"
+    day = settled_at("loan_balance", {"as_of": "2026-10-31"})
+    assert day is not None
+    assert day.isoformat() == "2026-11-01T00:00:00+08:00"
+    assert settled_at("production_order", {"end": None}) is None
+    assert settled_at("milestone", {"code": "m"}) is None

@@ -275,6 +275,52 @@ def test_dataset_records_are_judged_one_by_one(registered: tuple[str, str]) -> N
     go(test())
 
 
+def test_a_correction_gives_its_reason_and_every_dataset_is_documented(registered: tuple[str, str]) -> None:
+    async def test() -> None:
+        dsn, url = registered
+        async with platform(dsn, url) as client:
+            listed = (await client.get("/api/v1/datasets")).json()["datasets"]
+            paths = (await client.get("/api/openapi.json")).json()["paths"]
+            for one in listed:
+                told = (await client.get(one["schema"])).json()
+                assert (told["title"], told["x-key"]) == (one["title"]["zh"], one["key"])
+                assert "post" in paths[f"/api/v1/datasets/{one['name']}"], one["name"]
+            gone = await client.get("/api/v1/datasets/nothing/schema")
+            assert (gone.status_code, gone.json()["code"]) == (404, "unknown_dataset")
+
+            async def send(record: dict[str, Any], **said: str) -> dict[str, Any]:
+                body = {"records": [record], **said}
+                answer = await client.post("/api/v1/datasets/training_session", json=body)
+                found: dict[str, Any] = answer.json()["records"][0]
+                return found
+
+            session = {"code": "T1", "subject": "实务", "held_on": "2026-08-12", "ended_on": "2026-08-12", "hours": 6,
+                       "attendees": 20, "qualified": 20, "certified": 5, "enterprises": 9}  # fmt: skip
+            assert await send(session) == {"index": 0, "verdict": "accepted"}
+            assert await send(session) == {"index": 0, "verdict": "duplicate"}
+            changed = {**session, "certified": 6}
+            refused = {"index": 0, "verdict": "quarantined", "reason": "correction_needs_reason"}
+            assert await send(changed, reason="  ") == refused
+            assert await send(changed, reason="漏计一人", voucher="GZ-1") == {
+                "index": 0,
+                "verdict": "correction",
+            }
+            assert (await send({"code": "T1", "withdrawn": True}, reason="取消"))["verdict"] == "correction"
+            wrong = await client.post(
+                "/api/v1/datasets/training_session", json={"records": [], "reason": "a\0"}
+            )
+            assert (wrong.status_code, wrong.json()["code"]) == (400, "wrong_shape")
+        with connect(dsn, application="test") as conn:
+            assert conn.execute(
+                "SELECT revision, reason, voucher, reported_by FROM dataset_revision ORDER BY revision"
+            ).fetchall() == [
+                (1, None, None, "unit:GD-AAA-01"), (2, "漏计一人", "GZ-1", "unit:GD-AAA-01"),
+                (3, "取消", None, "unit:GD-AAA-01"),
+            ]  # fmt: skip
+
+    go(test())
+
+
 def test_a_log_made_anew_is_read_from_its_start(registered: tuple[str, str]) -> None:
     async def test() -> None:
         dsn, url = registered

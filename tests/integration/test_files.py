@@ -144,6 +144,36 @@ def test_what_only_the_writer_can_judge_is_marked_too(client: httpx.Client) -> N
     assert "未登记" in book.active["B3"].comment.text
 
 
+def test_a_file_that_corrects_statements_says_why(client: httpx.Client) -> None:
+    heading = [
+        "code",
+        "subject",
+        "held_on",
+        "ended_on",
+        "hours",
+        "attendees",
+        "qualified",
+        "certified",
+        "enterprises",
+    ]
+
+    def session(certified: int) -> bytes:
+        day = "2026-08-12"
+        return sheet([["T1", "实务", day, day, 6, 20, 20, certified, 9]], heading)
+
+    assert counts(push(client, session(5), "training_session")) == (1, 0, 0, 0)
+    for dry_run in (True, False):
+        job = push(client, session(6), "training_session", dry_run=dry_run)
+        assert (counts(job), job["errors"][0]["reason"]) == ((0, 0, 0, 1), "correction_needs_reason")
+    assert counts(push(client, session(6), "training_session", dry_run=True, reason="漏计")) == (1, 0, 1, 0)
+    assert counts(push(client, session(6), "training_session", reason="漏计", voucher="V-1")) == (1, 0, 1, 0)
+    [first, second] = client.get("/api/v1/datasets/training_session/revisions", params={"key": "T1"}).json()[
+        "revisions"
+    ]
+    assert (first["reason"], second["reason"], second["voucher"]) == (None, "漏计", "V-1")
+    assert second["reported_by"] == "unit:GD-AAA-01"
+
+
 def unregistered() -> str:
     """A valid code of nobody."""
     from tests.browser.seed import uscc
