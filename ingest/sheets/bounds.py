@@ -12,7 +12,9 @@ MOST_ROWS = 50_000
 MOST_CELLS = 500_000
 MOST_COLUMNS = 200
 _MOST_ENTRIES = 1_000
-_MOST_UNPACKED = 128 * 2**20
+_MOST_UNPACKED = 64 * 2**20
+_MOST_OF_PARTS = {"xl/styles.xml": 4 * 2**20, "xl/workbook.xml": 4 * 2**20, "[Content_Types].xml": 2**20}
+"""These are read as a whole, and each element costs a hundred times its text."""
 _MOST_RATIO, _RATIO_FROM = 250, 8 * 2**20
 _PIECE = 2**18
 _LAST_ROW = 1_048_576
@@ -82,12 +84,13 @@ def _check(archive: zipfile.ZipFile) -> dict[str, list[str]]:
             raise FileFault("malformed_file", {"detail": f"zip: method {entry.compress_type}"})
         found: list[str] = []
         size, before = 0, b""
+        most = _MOST_OF_PARTS.get(entry.filename, _MOST_UNPACKED)
         is_xml = entry.filename.lower().endswith((".xml", ".rels", ".vml"))
         with archive.open(entry) as part:
             while piece := part.read(_PIECE):
                 size += len(piece)
-                if total + size > _MOST_UNPACKED:
-                    raise _too_much(f"> {_MOST_UNPACKED} B unpacked", f"{_MOST_UNPACKED} B")
+                if total + size > _MOST_UNPACKED or size > most:
+                    raise _too_much(f"{entry.filename[:100]} > {most} B unpacked", f"{most} B")
                 if size > _RATIO_FROM and size > _MOST_RATIO * max(entry.compress_size, 1):
                     raise _too_much(f"ratio > {_MOST_RATIO}", f"ratio {_MOST_RATIO}")
                 if is_xml:

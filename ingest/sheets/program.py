@@ -25,8 +25,8 @@ PART_ROWS = 5_000
 _PART_BYTES = 2**20
 LENGTH = struct.Struct("<I")
 MESSAGE_MOST = 2**28
-_MEMORY_BYTES = 3 * 2**30
-_CPU_S = 300
+_MEMORY_BYTES = 2 * 2**30
+_CPU_S = 180
 _NICE = 5
 
 
