@@ -63,7 +63,8 @@ def check(
     row = tags.rows.find(batch.tags)[batch.tag_index] if n else np.empty(0, np.int64)
     findings = _Findings(batch, np.arange(n) if index is None else index, origin)
     if (row < 0).any():
-        findings.refuse(row < 0, "unknown_tag", {})
+        names = np.array(batch.tags, object)[batch.tag_index]
+        findings.refuse(row < 0, "unknown_tag", {"tag": names})
     _check_time(batch, now_us, closed_until, findings)
     if len(tags) == 0:  # then no row is kept
         return _kept(batch, row, batch.value, np.zeros(n, np.bool_), findings)
