@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 
+from ingest.api.bodies import LINES
 from ingest.api.doors import OPEN
 from ingest.api.gate import Gate
 from ingest.api.measurements import preferences
@@ -31,6 +32,7 @@ def router(gate: Gate) -> APIRouter:
         tags=["telemetry"],
         status_code=204,
         response_model=None,
+        openapi_extra=LINES,
         responses={
             200: {"description": "as `POST /api/v1/measurements`, with `Prefer: return=representation`"},
             202: {"description": "the same, durable and not judged yet"},

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
+from ingest.api.bodies import READINGS
 from ingest.api.body import JSON, content_type
 from ingest.api.gate import Gate
 from ingest.api.taking import Wish, take
@@ -26,6 +27,7 @@ def router(gate: Gate) -> APIRouter:
     @routes.post(
         "/api/v1/measurements",
         tags=["telemetry"],
+        openapi_extra=READINGS,
         responses={202: {"description": "durable, and not judged yet: the verdict will be at `Location`"}},
         dependencies=[gate.allow("measurements:write")],
     )

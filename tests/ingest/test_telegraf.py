@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ingest.api.bodies import LINES, READINGS
 from ingest.decode import decode_measurements, decode_ndjson
 from ingest.decoded import Decoded, Malformed
 from ingest.lineprotocol import decode_lines
@@ -101,3 +102,12 @@ def test_every_line_of_ndjson_is_taken_or_refused_by_itself() -> None:
         ("line 8 records[6]", "missing_field", None),
         ("line 9 records[7].ts", "timestamp_without_zone", None),
     ]
+
+
+def test_the_examples_of_the_document_are_readings() -> None:
+    [json_body, ndjson, _] = READINGS["requestBody"]["content"].values()
+    for example in json_body["examples"].values():
+        assert readings(decoded(example["value"]))
+    assert readings(decode_ndjson(ndjson["example"].encode(), **WHO))
+    line = LINES["requestBody"]["content"]["text/plain"]["example"]
+    assert len(readings(decode_lines(line.encode(), **WHO))) == 2
