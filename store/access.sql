@@ -28,7 +28,8 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public
     TO qunce_api, qunce_dashboard, qunce_writer, qunce_metrics, qunce_monitor, qunce_auth;
 GRANT USAGE ON SCHEMA scoped TO qunce_api, qunce_dashboard;
-GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO qunce_api, qunce_writer, qunce_metrics;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO qunce_writer, qunce_metrics;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM qunce_api, qunce_dashboard;  -- they would tell how much others have
 
 DO $access$
 DECLARE
@@ -73,7 +74,7 @@ DECLARE
         'quarantine', by_unit || ' OR (unit_id = 0 AND (SELECT is_operator()))',
         'component_status', '(SELECT sees_province())',
         'canary', '(SELECT sees_province())',
-        'audit_event', '(SELECT sees_province()) OR unit_id = (SELECT own_unit())',
+        'audit_event', $p$(SELECT (caller()).role) IN ('province', 'operator') OR unit_id = (SELECT own_unit())$p$,
         'person', '(SELECT is_operator()) OR unit_id = (SELECT own_unit()) OR person_id = (SELECT (caller()).person_id)',
         'api_key', '(SELECT is_operator()) OR unit_id = (SELECT own_unit())');
     t         record;
@@ -84,7 +85,8 @@ BEGIN
         SELECT c.oid, c.relname AS name,
             EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'unit_id' AND NOT attisdropped) AS has_unit,
             EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'enterprise_id' AND NOT attisdropped) AS has_enterprise,
-            EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'equipment_id' AND NOT attisdropped) AS has_equipment
+            EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'equipment_id' AND NOT attisdropped) AS has_equipment,
+            EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'bank_uscc' AND NOT attisdropped) AS has_bank
         FROM pg_class c
         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
             AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
@@ -107,7 +109,9 @@ BEGIN
             RAISE EXCEPTION 'store/access.sql does not say whose the rows of table % are', t.name;
         END IF;
         IF t.name = ANY (pool) THEN
-            reading := reading || ' OR enterprise_id IN (SELECT pooled_enterprises())';
+            reading := reading || ' OR enterprise_id IN (SELECT pooled_enterprises())'
+                -- Which other banks it deals with, no bank is told.
+                || CASE WHEN t.has_bank THEN ' AND bank_uscc = (SELECT (caller()).uscc)' ELSE '' END;
         END IF;
         EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', t.name);
         EXECUTE format('DROP POLICY IF EXISTS reading ON public.%I', t.name);
@@ -144,8 +148,13 @@ BEGIN
 END $access$;
 
 GRANT SELECT ON scoped.measurement, scoped.event TO qunce_api, qunce_dashboard;
--- A declared stoppage is withdrawn, never erased, and its equipment stays what it was declared for.
-REVOKE DELETE ON stoppage FROM qunce_api;
+-- What was refused stays, and stays what it was; the interface marks it as replayed.
+REVOKE INSERT, UPDATE, DELETE ON quarantine FROM qunce_api;
+GRANT UPDATE (replayed_at, replay_batch) ON quarantine TO qunce_api;
+-- A declared stoppage is withdrawn, never erased, and its equipment stays what it was declared for. Its number is
+-- nobody's choice: one that is taken would tell of another unit's.
+REVOKE INSERT, DELETE ON stoppage FROM qunce_api;
+GRANT INSERT (unit_id, kind, start_at, end_at, reason, voucher, scope, request_key) ON stoppage TO qunce_api;
 REVOKE UPDATE, DELETE ON stoppage_equipment FROM qunce_api;
 -- Keys: a unit's own, by itself; people: by an operator.
 DROP POLICY IF EXISTS issuing ON api_key;
@@ -185,6 +194,14 @@ BEGIN
     LOOP
         EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC, qunce_api, qunce_dashboard, qunce_writer,'
             ' qunce_metrics, qunce_monitor, qunce_auth', f.signature);
+    END LOOP;
+    -- Unless it is named, the schema of temporary tables comes first, in what runs as the owner too.
+    FOR f IN SELECT p.oid::regprocedure::text AS signature FROM pg_proc p
+        WHERE p.pronamespace = 'public'::regnamespace AND p.prosecdef
+            AND p.proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, public, pg_temp']
+            AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, public, pg_temp', f.signature);
     END LOOP;
 END $functions$;
 GRANT EXECUTE ON FUNCTION uscc_is_valid(text), audit(text, text, text, integer), audit_text(audit_event)

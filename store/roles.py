@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import time
+from contextlib import suppress
 from importlib.resources import files
 from typing import Literal, LiteralString, NamedTuple, get_args
 
@@ -13,7 +14,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from store.database import Connection
+from store.database import Connection, only
 
 DatabaseRole = Literal["api", "dashboard", "writer", "metrics", "monitor", "auth"]
 DATABASE_ROLES: tuple[DatabaseRole, ...] = get_args(DatabaseRole)
@@ -57,11 +58,30 @@ def grant_access(conn: Connection) -> None:
     passwords = {role: _password(conn.info.password, role) for role in DATABASE_ROLES}
     for role, password in passwords.items():
         _ensure(conn, role, password)
+    _revoke_temporary(conn)
     # The file is part of the program: its text is as literal as code.
     text: LiteralString = (files("store") / "access.sql").read_text("utf-8")
     with conn.transaction():
         conn.execute("SET LOCAL client_min_messages = warning")
         conn.execute(text)
+
+
+def _revoke_temporary(conn: Connection) -> None:
+    """A temporary table stands before all others, with triggers of its maker's: nobody but the owner makes any.
+
+    Where the database is not the owner's own, or takes no such statement, what runs as the owner still does not
+    look there (the functions' search_path, store/access.sql).
+    """
+    database, anybody = only(
+        conn.execute(
+            "SELECT current_database(), has_database_privilege('public', current_database(), 'TEMPORARY')"
+        )
+    )
+    if anybody:
+        with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.InternalError_):
+            conn.execute(
+                sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database))
+            )
 
 
 def _ensure(conn: Connection, role: DatabaseRole, password: str | None) -> None:
