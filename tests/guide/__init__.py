@@ -1,0 +1,1 @@
+"""The integration guide, followed word for word against a running platform."""
