@@ -18,6 +18,7 @@ import httpx
 import psycopg
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.requests import ClientDisconnect
 
 from dashboard import oidc
 from dashboard.login import SESSION_COOKIE, local_path, same_origin
@@ -32,7 +33,7 @@ LANGUAGE_COOKIE = "qunce_language"
 ASKED_COOKIE = "qunce_oidc"
 _ASKED_S = 600
 _YEAR = 365 * 86400
-_FORM_BYTES = 8192
+_FORM_BYTES, _FORM_S = 8192, 15.0
 
 
 def add_routes(
@@ -161,12 +162,16 @@ def add_routes(
 
 
 async def _form(request: Request) -> dict[str, str]:
-    # Three short fields: read by hand, and never more than they can need.
+    # Three short fields: read by hand, never more than they can need, and not for ever.
     body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > _FORM_BYTES:
-            return {}
+    try:
+        async with asyncio.timeout(_FORM_S):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > _FORM_BYTES:
+                    return {}
+    except (TimeoutError, ClientDisconnect):
+        return {}
     return dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=10))
 
 

@@ -19,6 +19,8 @@ from store.sessions import Sessions
 SESSION_COOKIE = "qunce_session"
 OPEN = ("/api/", "/healthz", "/metrics", "/login", "/login/oidc/", "/language/", "/assets/open/")
 """Paths for everybody: the open interface and the metrics have their own keys; a name that ends in / opens what is below it."""
+CALLBACK_BYTES = 2**20
+"""Of what a page sends back; files go to the open interface."""
 
 _VIEWER: ContextVar[Principal | None] = ContextVar("viewer", default=None)
 
@@ -117,6 +119,8 @@ class Wall:
             await _refuse(scope, receive, send, self._to_login(scope), 4401)
         elif not _may_come_from_there(scope):
             await _refuse(scope, receive, send, _problem(403, "Forbidden", "cross_site"), 4401)
+        elif _brings_too_much(scope):
+            await _refuse(scope, receive, send, _problem(413, "Content Too Large", "body_too_large"), 4401)
         else:
             if self._before_page is not None and _wants_page(scope):
                 await self._before_page(who)
@@ -153,6 +157,13 @@ def _may_come_from_there(scope: Scope) -> bool:
     if scope["type"] == "http" and scope["method"] in ("GET", "HEAD", "OPTIONS"):
         return True
     return same_origin(scope)
+
+
+def _brings_too_much(scope: Scope) -> bool:
+    """Callbacks of the pages are short and say how long they are; Dash itself would read whatever comes."""
+    headers = dict(scope.get("headers", []))
+    size = headers.get(b"content-length", b"0")
+    return b"transfer-encoding" in headers or not size.isdigit() or len(size) > 9 or int(size) > CALLBACK_BYTES
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, answer: ASGIApp, code: int) -> None:

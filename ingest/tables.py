@@ -6,6 +6,7 @@ A table comes as Arrow record batches of one schema. Memory does not grow with i
 from __future__ import annotations
 
 import io
+import re
 import tempfile
 from collections.abc import Iterator
 from typing import Any, Literal, Protocol
@@ -17,7 +18,7 @@ import pyarrow.parquet
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 
-from ingest.sheets.harmless import harmless, put_text
+from ingest.sheets.harmless import FORMULA, harmless, put_text
 
 Format = Literal["csv", "xlsx", "parquet"]
 MEDIA_TYPES: dict[Format, str] = {
@@ -30,6 +31,7 @@ MOST_SHEET_ROWS = 1_048_576 - 1
 MOST_CELL_CHARACTERS = 32_767
 _ROW_GROUP = 65_536
 _PIECE = 256 * 2**10
+_FORMULA = f"^[{re.escape(''.join(FORMULA))}]"
 
 
 class SheetFull(Exception):
@@ -204,6 +206,6 @@ def _printed(column: pa.Array) -> pa.Array:
     """A column as CSV shows it: texts harmless, times as RFC 3339."""
     if not pa.types.is_string(column.type):
         return _times(column)
-    if not pc.any(pc.match_substring_regex(column, r"^[=+\-@\t\r\n]")).as_py():
+    if not pc.any(pc.match_substring_regex(column, _FORMULA)).as_py():
         return column
     return pa.array([None if text is None else harmless(text) for text in column.to_pylist()], pa.string())

@@ -22,6 +22,7 @@ from ingest.api.problems import Problem
 from ingest.canary import EVERY_S, UNIT, Canary, encode_canary
 from ingest.log import LogUnavailable
 from qunce.beginning import begin
+from qunce.heads import BoundedProtocol
 from qunce.reporter import Reporter
 from qunce.roles import BEAT_S, Role, beat, needed
 from qunce.settings import Settings, SettingsError
@@ -126,6 +127,9 @@ async def serve(
             app,
             host=settings.api.host,
             port=settings.api.port,
+            http=BoundedProtocol,
+            # Who the request before was for is nothing that the next one on its connection may know.
+            reset_contextvars=True,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -16,6 +16,8 @@ from ingest.api.problems import Problem
 from store.identity import Role
 from store.sessions import Locked, WrongLogin
 
+_LOGIN_BYTES = 8 * 2**10
+
 
 class LoginForm(Form):
     """Who logs in."""
@@ -50,7 +52,8 @@ def router(gate: Gate) -> APIRouter:
     )
     async def log_in(request: Request) -> Session:
         """Log in with name and password; the answer holds a token."""
-        given = await read_form(gate, request, LoginForm)
+        # Nobody is known yet: whoever knocks takes no room from those who are.
+        given = await read_form(gate, request, LoginForm, most=_LOGIN_BYTES)
         address = request.client.host if request.client else "?"
         try:
             opened = await waiting(sessions.open, given.user, given.password, address)

@@ -36,10 +36,12 @@ def coding(request: Request) -> str:
     return given
 
 
-async def read_body(request: Request, room: Room, types: Collection[str] | None = JSON) -> bytes:
+async def read_body(
+    request: Request, room: Room, types: Collection[str] | None = JSON, *, most: int = MAX_BODY_BYTES
+) -> bytes:
     """The body as it comes, of one of `types` or any JSON (None: any at all); `room` holds it from before it is read.
 
-    Raises Problem as soon as it is clear: no room, too large, too slow, unsupported type or encoding.
+    At most `most` bytes. Raises Problem as soon as it is clear: no room, too large, too slow, unsupported type or encoding.
     """
     kind = content_type(request)
     coding(request)
@@ -47,13 +49,13 @@ async def read_body(request: Request, room: Room, types: Collection[str] | None 
         raise Problem("unsupported_media_type", {"got": kind[:100]})
     announced = request.headers.get("content-length", "")
     size = int(announced) if announced.isdecimal() else 0
-    _fits(size, room)
+    _fits(size, room, most)
     parts: list[bytes] = []
     arrived = 0
     async for part in _arriving(request):
         arrived += len(part)
         if arrived > size:
-            _fits(arrived, room)
+            _fits(arrived, room, most)
         parts.append(part)
     body = parts[0] if len(parts) == 1 else b"".join(parts)
     signed = getattr(request.state, "content_sha256", None)
@@ -62,9 +64,9 @@ async def read_body(request: Request, room: Room, types: Collection[str] | None 
     return body
 
 
-def _fits(size: int, room: Room) -> None:
-    if size > MAX_BODY_BYTES:
-        raise Problem("body_too_large", {"limit_bytes": str(MAX_BODY_BYTES), "got_bytes": str(size)})
+def _fits(size: int, room: Room, most: int) -> None:
+    if size > most:
+        raise Problem("body_too_large", {"limit_bytes": str(most), "got_bytes": str(size)})
     room.hold(size)
 
 

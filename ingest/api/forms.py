@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from ingest.api.body import read_body
 from ingest.api.credentials import address_of
 from ingest.api.gate import Gate
-from ingest.api.problems import Problem
 
 MOST_BYTES = 512 * 2**10
 
@@ -44,13 +43,11 @@ def described(form: type[Form], example: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def read_form(gate: Gate, request: Request, form: type[F]) -> F:
-    """The body as a form. Raises Problem, and RequestValidationError where a field is wrong."""
+async def read_form(gate: Gate, request: Request, form: type[F], *, most: int = MOST_BYTES) -> F:
+    """The body, at most `most` bytes, as a form. Raises Problem, and RequestValidationError where a field is wrong."""
     payer = getattr(request.state, "payer", None) or address_of(request)  # nobody, of a login
     with gate.rooms.enter(payer) as room:
-        body = await read_body(request, room)
-    if len(body) > MOST_BYTES:
-        raise Problem("body_too_large", {"limit_bytes": str(MOST_BYTES), "got_bytes": str(len(body))})
+        body = await read_body(request, room, most=most)
     try:
         return form.model_validate_json(body)
     except ValidationError as error:

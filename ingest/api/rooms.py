@@ -33,6 +33,9 @@ class Rooms:
         finally:
             room.give_back()
             self.requests_of_unit[unit] -= 1
+            if not self.requests_of_unit[unit]:  # who is gone is forgotten: addresses are many
+                del self.requests_of_unit[unit]
+                self.bytes_of_unit.pop(unit, None)
 
 
 class Room:

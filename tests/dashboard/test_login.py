@@ -252,3 +252,12 @@ def test_callbacks_of_another_site_are_refused(client: Browser) -> None:
         ).status_code
         == 403
     )
+
+
+def test_callbacks_bring_little_and_say_how_much(client: Browser) -> None:
+    log_in(client)
+    large = client.post("/_dash-update-component", content=b" " * (2**20 + 1), headers=HOME)
+    assert (large.status_code, large.json()["code"]) == (413, "body_too_large")
+    for length in ("9" * 5_000, "-1"):
+        headers = {**HOME, "content-length": length}
+        assert client.post("/_dash-update-component", content=b"{}", headers=headers).status_code == 413

@@ -283,7 +283,7 @@ def test_a_marked_csv_stays_what_it_was_and_has_no_formula() -> None:
     assert marked(back, again, wrong, {}) == back
 
 
-@pytest.mark.parametrize("evil", ["=1+1", "+1+1", "-1+1", "@x", "\t=1", "\r=1"])
+@pytest.mark.parametrize("evil", ["=1+1", "+1+1", "-1+1", "@x", "\t=1", "\r=1", "\uff1d1+1", "\uff20x"])
 def test_formulas_are_neutralised_and_come_back(evil: str) -> None:
     assert harmless(evil) == f"'{evil}"
     assert original(harmless(evil)) == evil

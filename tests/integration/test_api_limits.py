@@ -71,6 +71,29 @@ def resident_mib() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+def test_who_is_not_known_yet_takes_no_room(registered: tuple[str, str]) -> None:
+    """A login is short; nobody holds memory with one that says it is long, nor is kept in mind for ever."""
+
+    async def test() -> None:
+        app = create_api(logins(registered[0]), registered[1])
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://qunce") as client,
+        ):
+            answer = await client.post("/api/v1/session", content=b" " * (8 * 2**10 + 1))
+            assert (answer.status_code, answer.json()["parameters"]["limit_bytes"]) == (413, "8192")
+            answer = await client.post("/api/v1/session", json={"user": "nobody", "password": "wrong"})
+            assert answer.json()["code"] == "wrong_login"
+            answer = await client.post(
+                "/api/v1/keys", content=b" " * (2**20), headers={"Authorization": f"Bearer {KEY}"}
+            )
+            assert (answer.status_code, answer.json()["parameters"]["limit_bytes"]) == (413, str(2**19))
+            rooms = app.state.gate.rooms
+            assert (rooms.held_bytes, rooms.bytes_of_unit, rooms.requests_of_unit) == (0, {}, {})
+
+    go(test())
+
+
 def test_unfinished_bodies_do_not_fill_the_memory_and_end(
     registered: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from fastapi import FastAPI
 
 from ingest.api import create_api
 from ingest.api.doors import Route, routes_of
+from ingest.datasets import DATASETS
 from store.database import connect
 from store.roles import logins
 from tests.isolation.world import FIRMS, MARKS, SCOPES, World, seed
@@ -107,23 +109,105 @@ def test_every_route_by_every_caller(world: tuple[str, World], nats_fresh: str) 
     assert wrong == []
 
 
-def test_what_is_anothers_does_not_exist(world: tuple[str, World], nats_fresh: str) -> None:
+def asked_of(values: dict[str, str], unit: str) -> list[tuple[str, str, object]]:
+    """Every request that names something, of B's things or of nobody's: method, path with query, body."""
+    v = values
+    return [
+        ("GET", f"/api/v1/quarantine/{v['quarantine_id']}", None),
+        ("GET", f"/api/v1/submissions/{v['batch']}", None),
+        ("GET", f"/api/v1/files/{v['upload_id']}", None),
+        ("GET", f"/api/v1/files/{v['upload_id']}/marked", None),
+        ("PATCH", f"/api/v1/stoppages/{v['stoppage_id']}", {"reason": "x"}),
+        ("DELETE", f"/api/v1/stoppages/{v['stoppage_id']}", None),
+        ("POST", f"/api/v1/keys/{v['key_id']}/rotate", {"overlap_hours": 0}),
+        ("DELETE", f"/api/v1/keys/{v['key_id']}?force=true", None),
+        ("POST", f"/api/v1/keys/{v['key_id']}/rotate?unit={unit}", {"overlap_hours": 0}),
+        ("DELETE", f"/api/v1/keys/{v['key_id']}?force=true&unit={unit}", None),
+        ("POST", f"/api/v1/keys?unit={unit}", {"name": "x"}),
+        ("GET", f"/api/v1/keys?unit={unit}", None),
+        ("GET", f"/api/v1/quality?unit={unit}", None),
+        ("GET", f"/api/v1/submissions?unit={unit}", None),
+        ("GET", f"/api/v1/latest?unit={unit}", None),
+        ("GET", f"/api/v1/series?tags=M1.heat&unit={unit}", None),
+        ("GET", f"/api/v1/export/readings?unit={unit}", None),
+        *(("GET", f"/api/v1/indicators?{level}={v[level]}", None) for level in ("unit", "pilot", "source")),
+        *(("GET", f"/api/v1/export/indicators?{level}={v[level]}", None) for level in ("unit", "pilot", "source")),
+        ("GET", f"/api/v1/indicators?unit={unit}&equipment=M1", None),
+        *(("GET", f"/api/v1/datasets/{name}/records?unit={unit}", None) for name in DATASETS),
+        *(("GET", f"/api/v1/export/datasets/{name}?unit={unit}", None) for name in DATASETS),
+        ("GET", f"/api/v1/datasets/park/revisions?key=P1&unit={unit}", None),
+    ]  # fmt: skip
+
+
+SEARCHED = (
+    "/api/v1/stoppages?unit={unit}", "/api/v1/audit?unit={unit}", "/api/v1/audit?actor=unit:{unit}",
+    "/api/v1/quarantine?source=http_push:{mark}", "/api/v1/quarantine?batch={batch}",
+    "/api/v1/quarantine/export?batch={batch}", "/api/v1/datasets/enterprise/records?key={firm}",
+    "/api/v1/indicators?enterprise={firm}", "/api/v1/latest?tags={mark}", "/api/v1/sources", "/api/v1/people",
+    "/api/v1/export/indicators", "/api/v1/codes", "/api/v1/registration",
+)  # fmt: skip
+"""Lists that are asked for what is B's: nothing of it is in them."""
+
+
+@pytest.mark.parametrize("who", ["key of A", "lead unit A"])
+def test_what_is_anothers_does_not_exist(world: tuple[str, World], nats_fresh: str, who: str) -> None:
+    """The same answer, but for the names that were asked for, as of what there is not at all; and nothing changes."""
     dsn, made = world
+    b = "GD-BBB-01"
+    wrong: list[object] = []
+    nothing = {
+        "quarantine_id": "999999", "batch": "f" * 32, "upload_id": "e" * 32, "stoppage_id": "999999",
+        "key_id": "999999", "unit": "GD-CCC-01", "pilot": "P-GD-CCC-01", "source": "nowhere",
+    }  # fmt: skip
+
+    def state() -> object:
+        with connect(dsn, application="test") as conn:
+            return [
+                conn.execute(f"SELECT * FROM {table} WHERE unit_id = %s ORDER BY 1", (made.units[b],)).fetchall()  # type: ignore[arg-type]
+                for table in ("stoppage", "file_upload", "quarantine", "closed_period")
+            ] + [
+                conn.execute(
+                    "SELECT key_id, expires_at, revoked_at FROM api_key WHERE unit_id = %s ORDER BY 1",
+                    (made.units[b],),
+                ).fetchall()
+            ]  # fmt: skip
 
     async def test() -> None:
         async with interface(dsn, nats_fresh) as (_, client):
-            values = theirs(dsn, made)
-            headers = {"Authorization": f"Bearer {made.tokens['key of A']}"}
-            for path in (
-                f"/api/v1/quarantine/{values['quarantine_id']}",
-                f"/api/v1/submissions/{values['batch']}",
-                f"/api/v1/files/{values['upload_id']}",
-                f"/api/v1/files/{values['upload_id']}/marked",
+            values = theirs(dsn, made) | {"unit": b, "pilot": f"P-{b}", "source": f"http_push:{MARKS[b]}"}
+            headers = {"Authorization": f"Bearer {made.tokens[who]}"}
+
+            async def told(one: tuple[str, str, object], named: dict[str, str]) -> tuple[int, str]:
+                method, path, body = one
+                answer = await client.request(method, path, headers=headers, json=body)
+                text = answer.text
+                for name in sorted((unquote(n) for n in named.values()), key=len, reverse=True):
+                    text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "?", text)
+                return answer.status_code, text
+
+            before = state()
+            for real, unreal in zip(
+                asked_of(values, b), asked_of({**values, **nothing}, nothing["unit"]), strict=True
             ):
+                named = {key: values[key] for key in nothing}
+                found, absent = await told(real, named), await told(unreal, nothing)
+                if found != absent or (found[0] != 404 and "indicators" not in real[1]):
+                    wrong.append((real[:2], found, absent))
+                if any(mark in found[1] for mark in (MARKS[b], FIRMS[b])):
+                    wrong.append((real[:2], found))
+            for path in SEARCHED:
+                path = path.format(unit=b, mark=MARKS[b], batch="b", firm=FIRMS[b])
                 answer = await client.get(path, headers=headers)
-                assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), path
+                echo = answer.status_code >= 400  # what was asked for is named in a refusal
+                if answer.status_code >= 500 or (
+                    not echo and any(x in answer.text for x in (MARKS[b], FIRMS[b], b))
+                ):
+                    wrong.append((path, answer.status_code, answer.text[:300]))
+            if state() != before:
+                wrong.append("changed")
 
     asyncio.run(test())
+    assert wrong == []
 
 
 def test_an_interface_with_an_undeclared_route_does_not_start() -> None:
