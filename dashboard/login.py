@@ -163,7 +163,9 @@ def _brings_too_much(scope: Scope) -> bool:
     """Callbacks of the pages are short and say how long they are; Dash itself would read whatever comes."""
     headers = dict(scope.get("headers", []))
     size = headers.get(b"content-length", b"0")
-    return b"transfer-encoding" in headers or not size.isdigit() or len(size) > 9 or int(size) > CALLBACK_BYTES
+    return (
+        b"transfer-encoding" in headers or not size.isdigit() or len(size) > 9 or int(size) > CALLBACK_BYTES
+    )
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, answer: ASGIApp, code: int) -> None:

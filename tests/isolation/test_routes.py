@@ -173,7 +173,7 @@ def test_what_is_anothers_does_not_exist(world: tuple[str, World], nats_fresh: s
             ]  # fmt: skip
 
     async def test() -> None:
-        async with interface(dsn, nats_fresh) as (_, client):
+        async with interface(dsn, nats_fresh) as (app, client):
             values = theirs(dsn, made) | {"unit": b, "pilot": f"P-{b}", "source": f"http_push:{MARKS[b]}"}
             headers = {"Authorization": f"Bearer {made.tokens[who]}"}
 
@@ -185,6 +185,16 @@ def test_what_is_anothers_does_not_exist(world: tuple[str, World], nats_fresh: s
                     text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "?", text)
                 return answer.status_code, text
 
+            asked = [(method, path.partition("?")[0]) for method, path, _ in asked_of(values, b)]
+            for route in routes_of(app):
+                if re.search(r"\{(?!name\}|rest)", route.path):
+                    pattern = re.sub(r"\{\w+\}", "[^/]+", route.path)
+                    left = (
+                        set(route.methods)
+                        - {m for m, path in asked if re.fullmatch(pattern, path)}
+                        - {"HEAD"}
+                    )
+                    assert left == set(), f"{route.path} names something and is not tried with another's"
             before = state()
             for real, unreal in zip(
                 asked_of(values, b), asked_of({**values, **nothing}, nothing["unit"]), strict=True
@@ -195,8 +205,8 @@ def test_what_is_anothers_does_not_exist(world: tuple[str, World], nats_fresh: s
                     wrong.append((real[:2], found, absent))
                 if any(mark in found[1] for mark in (MARKS[b], FIRMS[b])):
                     wrong.append((real[:2], found))
-            for path in SEARCHED:
-                path = path.format(unit=b, mark=MARKS[b], batch="b", firm=FIRMS[b])
+            for searched in SEARCHED:
+                path = searched.format(unit=b, mark=MARKS[b], batch="b", firm=FIRMS[b])
                 answer = await client.get(path, headers=headers)
                 echo = answer.status_code >= 400  # what was asked for is named in a refusal
                 if answer.status_code >= 500 or (
