@@ -76,7 +76,9 @@ class Broker:
         why: list[str] = []
 
         async def lost(error: Exception) -> None:
-            why[:] = [str(error) or type(error).__name__]
+            # What the broker itself said tells more than that it then hung up.
+            if not why or not isinstance(error, OSError):
+                why[:] = [str(error) or type(error).__name__]
 
         try:
             # The client tries for ever, at first too; at first, the caller wants to know.
