@@ -58,7 +58,7 @@ def grant_access(conn: Connection) -> None:
     passwords = {role: _password(conn.info.password, role) for role in DATABASE_ROLES}
     for role, password in passwords.items():
         _ensure(conn, role, password)
-    _revoke_temporary(conn)
+    _restrict_temporary(conn)
     # The file is part of the program: its text is as literal as code.
     text: LiteralString = (files("store") / "access.sql").read_text("utf-8")
     with conn.transaction():
@@ -66,21 +66,27 @@ def grant_access(conn: Connection) -> None:
         conn.execute(text)
 
 
-def _revoke_temporary(conn: Connection) -> None:
-    """A temporary table stands before all others, with triggers of its maker's: nobody but the owner makes any.
+def _restrict_temporary(conn: Connection) -> None:
+    """Nobody but the owner and `metrics`, which stages its results in them, makes temporary tables.
 
-    Where the database is not the owner's own, or takes no such statement, what runs as the owner still does not
-    look there (the functions' search_path, store/access.sql).
+    Such a table stands before all others, with triggers of its maker's. Where the database is not the owner's own, or
+    takes no such statement, what runs as the owner still does not look there (the functions' search_path,
+    store/access.sql).
     """
+    metrics = role_name("metrics")
     database, anybody = only(
         conn.execute(
             "SELECT current_database(), has_database_privilege('public', current_database(), 'TEMPORARY')"
         )
     )
-    if anybody:
-        with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.InternalError_):
+    name = sql.Identifier(database)
+    with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.InternalError_), conn.transaction():
+        if anybody:
+            conn.execute(sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(name))
+        may = conn.execute("SELECT has_database_privilege(%s, %s, 'TEMPORARY')", (metrics, database))
+        if not only(may)[0]:
             conn.execute(
-                sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database))
+                sql.SQL("GRANT TEMPORARY ON DATABASE {} TO {}").format(name, sql.Identifier(metrics))
             )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import psycopg
 import pytest
 
 from store import audit
 from store.database import Connection, connect, only
 from store.identity import NOBODY, acting
+from store.indicators import save_values
 from store.roles import DATABASE_ROLES, DatabaseRole, grant_access, role_dsn
-from tests.isolation.world import BANK, FIRMS, World, seed
+from tests.isolation.world import BANK, FIRMS, WHEN, World, seed
 
 pytestmark = pytest.mark.concurrent
 A, B = "GD-AAA-01", "GD-BBB-01"
@@ -24,7 +26,7 @@ def world(module_dsn: str) -> tuple[str, World]:
     return module_dsn, made
 
 
-@pytest.mark.parametrize("role", DATABASE_ROLES)
+@pytest.mark.parametrize("role", [role for role in DATABASE_ROLES if role != "metrics"])
 def test_nobody_makes_tables_or_functions_of_his_own(world: tuple[str, World], role: DatabaseRole) -> None:
     """A temporary table stands before all others, and its triggers would run as the owner."""
     with connect(role_dsn(world[0], role), application="test", autocommit=True) as conn:
@@ -35,6 +37,22 @@ def test_nobody_makes_tables_or_functions_of_his_own(world: tuple[str, World], r
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 conn.execute(statement)  # type: ignore[arg-type]
+
+
+def test_metrics_keeps_what_it_computed(world: tuple[str, World]) -> None:
+    """It stages its results in temporary tables. Copies of a template would let everybody: this database does not."""
+    dsn, made = world
+    start = int(WHEN.timestamp()) * 1_000_000
+    one = {
+        "code": "equip.nee", "formula_version": 1, "level": "equipment", "entity_id": made.equipment[A],
+        "period": "hour", "period_start": start, "value": 0.5, "numerator": 1.0, "denominator": 2.0, "n_inputs": 1,
+        "completeness": 1.0, "provenance": "observed", "reason": None, "provisional": False,
+    }  # fmt: skip
+    for _ in range(2):  # a database of before is granted it anew, one of today keeps it
+        with connect(dsn, application="test", autocommit=True) as owner:
+            grant_access(owner)
+    with connect(role_dsn(dsn, "metrics"), application="test") as conn:
+        assert save_values(conn, pd.DataFrame([one]), WHEN) == 1
 
 
 def test_what_runs_as_the_owner_finds_the_owners_tables(world: tuple[str, World]) -> None:
