@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ingest.api.reading.catalogue import Catalogue, Meaning, Text
+from ingest.api.answers import Text
+from ingest.api.reading.catalogue import Catalogue, Meaning
 from metrics.catalogue import Name, catalogue
 from metrics.reasons import REASONS
 

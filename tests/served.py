@@ -33,13 +33,15 @@ async def _empty_log(nats_url: str) -> None:
 
 
 @contextmanager
-def served(dsn: str, nats_url: str, *, port: int | None = None, fresh: bool = True) -> Iterator[str]:
-    """The platform's address while it runs; `fresh` begins with an empty log."""
+def served(
+    dsn: str, nats_url: str, *, port: int | None = None, fresh: bool = True, **given: Any
+) -> Iterator[str]:
+    """The platform's address while it runs; `fresh` begins with an empty log, `given` goes to `create_api`."""
     if fresh:
         asyncio.run(_empty_log(nats_url))
     port = port or free_port()
     config = uvicorn.Config(
-        create_api(logins(dsn), nats_url),
+        create_api(logins(dsn), nats_url, **given),
         host="127.0.0.1",
         port=port,
         log_config=None,

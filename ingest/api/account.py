@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from ingest.api.answers import Answer, also
 from ingest.api.credentials import SESSION_COOKIE, secret_of, waiting
 from ingest.api.doors import OPEN
 from ingest.api.forms import Form, described, read_form
@@ -23,19 +24,28 @@ class LoginForm(Form):
     """Who logs in."""
 
     user: Annotated[str, Field(min_length=1, max_length=100)]
+    """name of the account"""
     password: Annotated[str, Field(min_length=1, max_length=200)]
+    """its password"""
 
 
-class Session(BaseModel):
-    """A session; the token is shown this once. Send it as `Authorization: Bearer qs_…`."""
+class Session(Answer):
+    """A session, for `Authorization: Bearer qs_…`."""
 
     token: str
+    """told this once"""
     expires_at: datetime
+    """when it ends by itself"""
     name: str
+    """of the account"""
     display_name: str
+    """for people"""
     role: Role
-    unit: Annotated[str | None, Field(description="code of the lead unit, of its own people")]
+    """decides what may be done"""
+    unit: str | None
+    """code of the lead unit, of its own people"""
     permissions: list[str]
+    """what may be done in it"""
 
 
 def router(gate: Gate) -> APIRouter:
@@ -47,7 +57,8 @@ def router(gate: Gate) -> APIRouter:
         "/api/v1/session",
         dependencies=[OPEN],
         status_code=201,
-        summary="Log in",
+        summary="登录 | Log in",
+        responses=also(401),
         openapi_extra=described(LoginForm, {"user": "city-dg", "password": "…"}),
     )
     async def log_in(request: Request) -> Session:
@@ -71,7 +82,7 @@ def router(gate: Gate) -> APIRouter:
         "/api/v1/session",
         dependencies=[gate.known()],
         status_code=204,
-        summary="Log out",
+        summary="退出 | Log out",
         response_model=None,
     )
     async def log_out(request: Request) -> Response:

@@ -7,46 +7,60 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, Field
 
+from ingest.api.answers import Answer
 from ingest.api.gate import Gate
+from ingest.api.moments import Since, Until
 from store import audit, registry
 
-_Text = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]+$")]
+
+def _text(description: str) -> Any:
+    return Query(max_length=200, pattern=r"^[^\x00]+$", description=description)
 
 
-class Event(BaseModel):
-    """One event; `seq` without a gap in the log as a whole."""
+class Event(Answer):
+    """One event."""
 
     seq: int
+    """number in the log as a whole, where none is missing"""
     at: datetime
-    actor: Annotated[str, Field(description="unit:<code>, person:<name>, or role:<part of the platform>")]
+    """when, by the platform's clock"""
+    actor: str
+    """who: unit:<code>, person:<name>, or role:<part of the platform>"""
     unit: str | None
-    action: Annotated[str, Field(examples=["session.opened"])]
+    """code of the unit it concerns"""
+    action: str
+    """what was done: noun.verb, as session.opened"""
     object: str
+    """to what"""
     detail: dict[str, Any]
+    """particulars of the action"""
 
 
-class Events(BaseModel):
-    """A page of events, newest first; go on with `before` = `next` until that is null."""
+class Events(Answer):
+    """A page of events, newest first."""
 
     events: list[Event]
+    """the events"""
     next: int | None
+    """for `before`; null: this was the last page"""
 
 
 def router(gate: Gate) -> APIRouter:
     """The routes, on this process's gate."""
     routes = APIRouter(tags=["audit"])
 
-    @routes.get("/api/v1/audit", dependencies=[gate.allow("audit:read")], summary="The audit log")
+    @routes.get("/api/v1/audit", dependencies=[gate.allow("audit:read")], summary="审计日志 | The audit log")
     async def events(
-        action: _Text = None,
-        actor: _Text = None,
-        unit: _Text = None,
-        since: AwareDatetime | None = None,
-        until: AwareDatetime | None = None,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-        before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+        action: Annotated[str | None, _text("noun.verb, as session.opened")] = None,
+        actor: Annotated[str | None, _text("unit:<code>, person:<name>, or role:<part>")] = None,
+        unit: Annotated[str | None, _text("单位代码 | code of the unit it concerns")] = None,
+        since: Since = None,
+        until: Until = None,
+        limit: Annotated[int, Query(ge=1, le=1000, description="events a page, at most")] = 100,
+        before: Annotated[
+            int | None, Query(ge=1, le=2**63 - 1, description="`next` of the answer before")
+        ] = None,
     ) -> Events:
         """Logins, keys, people, corrections, exports and decisions that concern you, newest first."""
         wanted = audit.Wanted(action, actor, unit, since, until)

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Header, Path, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
+from pydantic import ConfigDict
 
+from ingest.api.answers import Answer, Text
 from ingest.api.gate import Gate
 from ingest.api.problems import Problem
 from ingest.codes import Table, fixed, kept
@@ -20,7 +22,15 @@ from store import codes
 
 _TTL_S = 300.0
 _HASH_SHOWN = 16
-_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "unchanged: If-None-Match names it"}}
+_ETAG = {"ETag": {"schema": {"type": "string"}, "description": "of the version, for If-None-Match"}}
+_UNCHANGED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "有变化 | as it is now", "headers": _ETAG},
+    304: {"description": "未变化 | unchanged: If-None-Match names it", "headers": _ETAG},
+}
+_IfNoneMatch = Annotated[
+    str | None,
+    Header(max_length=2000, description="ETag of the answer before: 304 while nothing has changed"),
+]
 _CACHE = {"Cache-Control": "no-cache"}  # ask each time, with If-None-Match
 
 
@@ -74,34 +84,92 @@ def version_of(tables: dict[str, Published]) -> str:
     return f"{max(t.since for t in tables.values()):%Y%m%d}-{together[:_HASH_SHOWN]}"
 
 
+class CodeTableHead(Answer):
+    """A code table, without its codes."""
+
+    name: str
+    """as in paths"""
+    title: Text
+    """what it is"""
+    source: str
+    """the standard it comes from"""
+    version: str
+    """day it was published first and the beginning of its hash; changes when the content does"""
+    sha256: str
+    """of the content, hexadecimal"""
+    valid_from: datetime
+    """when this version was published first"""
+    entries: int
+    """how many codes it has"""
+
+
+class CodeTables(Answer):
+    """All code tables."""
+
+    version: str
+    """of all tables together; changes when any of them does"""
+    tables: list[CodeTableHead]
+    """one entry a table"""
+
+
+class Code(Answer):
+    """A code; tables add members of their own, as `unit` or `parent`."""
+
+    model_config = ConfigDict(extra="allow")
+    code: str
+    """as it is sent"""
+    zh: str
+    """中文 | in Chinese"""
+    en: str | None = None
+    """英文,行政区划没有 | in English; regions have none"""
+
+
+class CodeTable(CodeTableHead):
+    """A code table."""
+
+    codes: list[Code]
+    """all of them"""
+
+
 def router(gate: Gate, kept_codes: Codes) -> APIRouter:
     """The routes, on this process's gate."""
     routes = APIRouter(tags=["codes"])
 
     @routes.get(
         "/api/v1/codes",
-        summary="Code tables and their versions",
+        summary="代码表及版本 | Code tables and their versions",
+        response_model=CodeTables,
         dependencies=[gate.allow("codes:read")],
         responses=_UNCHANGED,
     )
-    async def tables(request: Request) -> Response:
+    async def tables(if_none_match: _IfNoneMatch = None) -> Response:
         """Every code table with its version; with `If-None-Match` 304 while none has changed: ask once a session."""
         found = await kept_codes.tables()
         version = version_of(found)
-        return _answer(request, version, {"version": version, "tables": [_head(t) for t in found.values()]})
+        return _answer(
+            if_none_match, version, {"version": version, "tables": [_head(t) for t in found.values()]}
+        )
 
     @routes.get(
         "/api/v1/codes/{name}",
-        summary="One code table",
+        summary="一个代码表 | One code table",
+        response_model=CodeTable,
         dependencies=[gate.allow("codes:read")],
         responses=_UNCHANGED,
     )
-    async def table(name: Annotated[str, Path(max_length=64)], request: Request) -> Response:
+    async def table(
+        name: Annotated[
+            str,
+            Path(max_length=64, description="代码表,见 GET /api/v1/codes | the table", examples=["signal"]),
+        ],
+        request: Request,
+        if_none_match: _IfNoneMatch = None,
+    ) -> Response:
         """All entries of a code table, in both languages; with `If-None-Match` 304 while it has not changed."""
         found = (await kept_codes.tables()).get(name)
         if found is None:
             raise Problem("not_found", {"path": request.url.path})
-        return _answer(request, found.version, {**_head(found), "codes": list(found.table.entries)})
+        return _answer(if_none_match, found.version, {**_head(found), "codes": list(found.table.entries)})
 
     return routes
 
@@ -119,9 +187,9 @@ def _head(found: Published) -> dict[str, Any]:
     }
 
 
-def _answer(request: Request, version: str, content: dict[str, Any]) -> Response:
+def _answer(seen: str | None, version: str, content: dict[str, Any]) -> Response:
     headers = {"ETag": f'"{version}"', **_CACHE}
-    given = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    given = [tag.strip().removeprefix("W/") for tag in (seen or "").split(",")]
     if f'"{version}"' in given or "*" in given:
         return Response(status_code=304, headers=headers)
     return JSONResponse(jsonable_encoder(content), headers=headers)

@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from ingest.api.body import coding, read_body
 from ingest.api.definitions import TEXT_MOST, documented
 from ingest.api.gate import MALFORMED_AS_ROWS, Gate
 from ingest.api.idempotency import REPLAYED, body_digest, check_same, content_of, same_part, submission_name
-from ingest.api.measurements import preferences
+from ingest.api.measurements import IdempotencyKey, Prefer, preferences
 from ingest.api.problems import Problem, error
 from ingest.api.taking import NOT_KEPT, records_of
 from ingest.api.waiting import Asked
@@ -132,8 +132,8 @@ def _reporting(take: Take, dataset: str) -> Callable[..., Awaitable[dict[str, An
     async def report(
         request: Request,
         response: Response,
-        idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
-        prefer: Annotated[str | None, Header(max_length=200)] = None,
+        idempotency_key: IdempotencyKey = None,
+        prefer: Prefer = None,
     ) -> dict[str, Any]:
         return await take(dataset, request, response, idempotency_key, prefer)
 

@@ -4,92 +4,83 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
+from pydantic import Field as Named
 
+from ingest.api.answers import JUDGED, Answer, Text
+from ingest.api.bodies import PACKED
 from ingest.api.gate import Gate
 from ingest.api.problems import Problem
 from ingest.datasets import DATASETS, MAX_RECORDS, example, schema
 
 TEXT_MOST = 500
-_ONE = {
+DatasetName = Annotated[
+    str,
+    Path(max_length=100, description="数据集,见 GET /api/v1/datasets | the dataset", examples=["milestone"]),
+]
+_SCHEMA = {
     "type": "object",
-    "required": [
-        "name", "title", "key", "dated", "reasoned", "withdrawable", "fields", "schema", "templates", "files",
-    ],
+    "required": ["$schema", "title", "type", "properties"],
+    "additionalProperties": True,
     "properties": {
-        "name": {"type": "string"},
-        "title": {"$ref": "#/components/schemas/Text"},
-        "key": {"type": "array", "items": {"type": "string"}, "description": "natural key"},
-        "dated": {
-            "type": "array",
-            "items": {"type": "string"},
-            "description": "of when a record speaks; refused in a closed period",
-        },
-        "reasoned": {
-            "type": "boolean",
-            "description": "corrections need a reason, and are taken for some days only",
-        },
-        "withdrawable": {"type": "boolean"},
-        "fields": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["name", "title", "required"],
-                "properties": {
-                    "name": {"type": "string"},
-                    "title": {"$ref": "#/components/schemas/Text"},
-                    "required": {"type": "boolean"},
-                    "labels": {"type": "object", "additionalProperties": {"type": "string"}},
-                },
-            },
-        },
-        "schema": {"type": "string", "description": "address of the JSON Schema"},
-        "templates": {
+        "$schema": {"const": "https://json-schema.org/draft/2020-12/schema", "description": "the dialect"},
+        "title": {"type": "string", "description": "the dataset's name in Chinese"},
+        "type": {"const": "object", "description": "of a record"},
+        "properties": {
             "type": "object",
-            "additionalProperties": {"type": "string"},
-            "description": "addresses of the files to be filled in, by form",
+            "additionalProperties": {"type": "object"},
+            "description": "schema of each field, with its label in Chinese",
         },
-        "files": {"type": "string", "description": "where they are sent to"},
-    },
-}  # fmt: skip
-_LIST = {
-    "type": "object",
-    "required": ["datasets"],
-    "properties": {"datasets": {"type": "array", "items": _ONE}},
-}
-_ANSWER = {
-    "type": "object",
-    "required": ["batch", "received", "state"],
-    "properties": {
-        "batch": {"type": "string", "description": "name of the submission: GET /api/v1/submissions/{batch}"},
-        "state": {"enum": ["applied", "durable"]},
-        "received": {"type": "integer"},
-        "accepted": {"type": "integer", "description": "stored, corrections and withdrawals among them"},
-        "duplicates": {"type": "integer"},
-        "corrections": {"type": "integer"},
-        "quarantined": {"type": "integer"},
-        "records": {
-            "type": "array",
-            "description": "what became of each record; of submissions of up to 1000",
-            "items": {
-                "type": "object",
-                "required": ["index", "verdict"],
-                "properties": {
-                    "index": {"type": "integer"},
-                    "verdict": {"enum": ["accepted", "duplicate", "correction", "quarantined"]},
-                    "reason": {"type": "string", "description": "a code of docs/reasons.md"},
-                },
-            },
-        },
-        "errors": {"type": "array", "items": {"$ref": "#/components/schemas/Error"}},
+        "required": {"type": "array", "items": {"type": "string"}, "description": "fields every record has"},
     },
 }
-_APPLIED = {
-    "batch": "9f6c1f0e5b7a4c3d8e2a1b0c9d8e7f60", "state": "applied", "received": 1, "accepted": 1, "duplicates": 0,
-    "corrections": 0, "quarantined": 0, "records": [{"index": 0, "verdict": "accepted"}], "errors": [],
-}  # fmt: skip
+
+
+class Field(Answer):
+    """A field of a dataset."""
+
+    name: str
+    """as in records"""
+    title: Text
+    """what it is"""
+    required: bool
+    """every record has it"""
+    labels: dict[str, str] | None = None
+    """of fields with a closed list: value → label in Chinese; left out for others"""
+
+
+class Dataset(Answer):
+    """A dataset: what a lead unit reports of one kind of thing."""
+
+    name: str
+    """as in paths"""
+    title: Text
+    """what it is"""
+    key: list[str]
+    """natural key: fields that together name a record"""
+    dated: list[str]
+    """of when a record speaks; refused in a closed period"""
+    reasoned: bool
+    """corrections need a reason, and are taken for some days only"""
+    withdrawable: bool
+    """records can be withdrawn"""
+    fields: list[Field]
+    """all fields, in the order of the templates"""
+    schema_: Annotated[str, Named(alias="schema")]
+    """path of the JSON Schema of a record"""
+    templates: dict[str, str]
+    """form → path of the file to fill in"""
+    files: str
+    """path to which filled in files are sent"""
+
+
+class Datasets(Answer):
+    """All datasets, in the order in which they are reported first."""
+
+    datasets: list[Dataset]
+    """one entry a dataset"""
 
 
 def router(gate: Gate) -> APIRouter:
@@ -99,7 +90,8 @@ def router(gate: Gate) -> APIRouter:
     @routes.get(
         "/api/v1/datasets",
         summary="数据集清单 | The datasets",
-        responses={200: {"description": "all datasets", "content": {"application/json": {"schema": _LIST}}}},
+        response_model=Datasets,
+        response_model_exclude_unset=True,
     )
     async def listed() -> dict[str, Any]:
         """Every dataset with its names, natural key, rules and fields, in the order in which they are reported first."""
@@ -111,13 +103,12 @@ def router(gate: Gate) -> APIRouter:
         responses={
             200: {
                 "description": "JSON Schema 2020-12 of one record",
-                "content": {
-                    "application/json": {"schema": {"type": "object"}, "example": schema("milestone")}
-                },
+                "content": {"application/json": {"schema": _SCHEMA}},
             }
         },
+        response_model=None,
     )
-    async def schema_of(name: str) -> dict[str, Any]:
+    async def schema_of(name: DatasetName) -> dict[str, Any]:
         """JSON Schema (2020-12) of one record, with labels in Chinese and examples."""
         if name not in DATASETS:
             raise Problem("unknown_dataset", {"dataset": name, "known": ", ".join(DATASETS)})
@@ -173,7 +164,7 @@ def documented(name: str) -> dict[str, Any]:
             "type": "object",
             "title": "Withdrawal",
             "required": [*model.key, "withdrawn"],
-            "properties": {**named, "withdrawn": {"const": True}},
+            "properties": {**named, "withdrawn": {"const": True, "description": "撤回 | it no longer holds"}},
         }
         items = {"anyOf": [items, withdrawal]}
         gone = {field: example(name)[field] for field in model.key} | {"withdrawn": True}
@@ -186,27 +177,27 @@ def documented(name: str) -> dict[str, Any]:
         "type": "object",
         "required": ["records"],
         "properties": {
-            "records": {"type": "array", "maxItems": MAX_RECORDS, "items": items},
+            "records": {
+                "type": "array",
+                "maxItems": MAX_RECORDS,
+                "items": items,
+                "description": "记录 | the records",
+            },
             "reason": text | {"description": "更正或撤回的原因 | why records are corrected or withdrawn"},
             "voucher": text | {"description": "凭证号 | number of the document that proves it"},
         },
     }
-    answer = {"application/json": {"schema": _ANSWER, "example": _APPLIED}}
     return {
         "name": f"report_{name}",
         "operation_id": f"report_{name}",
-        "summary": f"报送{model.zh} | {_english(name)}",
+        "summary": f"报送{model.zh} | Report: {_english(name)}",
         "description": "200 with the verdict once applied, 202 when durable but not yet applied.",
-        "responses": {
-            200: {"description": "applied", "content": answer},
-            202: {
-                "description": "durable, and not applied yet: the verdict will be at `Location`",
-                "content": {"application/json": {"schema": _ANSWER}},
-            },
-        },
+        "response_model": None,
+        "responses": JUDGED,
         "openapi_extra": {
             "requestBody": {
                 "required": True,
+                "description": PACKED,
                 "content": {"application/json": {"schema": body, "examples": examples}},
             }
         },

@@ -52,9 +52,11 @@ def require_declared(app: FastAPI) -> None:
 
 
 def methods_at(app: FastAPI, scope: Scope) -> list[str]:
-    """The methods by which a path can be asked for that this request's method cannot; sorted."""
+    """The methods by which a path below /api can be asked for that this request's method cannot; sorted."""
     found: set[str] = set()
     for context in iter_route_contexts(app.routes):
+        if not str(context.path).startswith("/api/"):
+            continue  # of pages, which take every path that is left
         if context.original_route.matches(scope)[0] is Match.PARTIAL:
             found |= context.methods or set()
     return sorted(found)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from ingest.api.answers import BINARY, FILE_NAME, Answer, Explained, Text
+from ingest.api.bodies import PACKED
 from ingest.api.body import coding, content_type, read_body
-from ingest.api.definitions import TEXT_MOST
+from ingest.api.definitions import TEXT_MOST, DatasetName
 from ingest.api.filing import ERRORS_KEPT, Filing
 from ingest.api.gate import Gate
 from ingest.api.idempotency import submission_name
+from ingest.api.measurements import IdempotencyKey
 from ingest.api.multipart import read_form
 from ingest.api.problems import Problem
 from ingest.datasets import DATASETS
@@ -36,9 +39,168 @@ _TYPES = (
     "application/vnd.ms-excel.sheet.macroenabled.12",
 )  # fmt: skip
 _NAME_MOST = 200
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FILE = "file"
+_CSV = """\
+里程碑代码,里程碑名称,计划日期,验收日期
+M-03,行业平台上线运行,2026-09-30,2026-09-28
+"""
+_UPLOAD: dict[str, Any] = {
+    "required": True,
+    "description": f"xlsx 或 CSV(UTF-8、GBK);也可用表单上传 | xlsx or CSV (UTF-8, GBK), raw or in a form; {PACKED}",
+    "content": {
+        XLSX: BINARY,
+        CSV: {
+            "schema": {"type": "string", "description": "with headings as in the template"},
+            "example": _CSV,
+        },
+        FORM: {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    _FILE: {"type": "string", "format": "binary", "description": "the file, with its name"},
+                    "dry_run": {"type": "boolean", "description": "judge it, store nothing"},
+                    "reason": {
+                        "type": "string",
+                        "maxLength": TEXT_MOST,
+                        "description": "why it corrects what it corrects",
+                    },
+                    "voucher": {
+                        "type": "string",
+                        "maxLength": TEXT_MOST,
+                        "description": "number of the document that proves it",
+                    },
+                },
+                "required": [_FILE],
+            },
+            "example": {_FILE: _CSV, "dry_run": True},
+        },
+    },
+}
+
+
+def _template_of(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    description = "模板文件 | the file to fill in"
+    return {200: {"description": description, "content": dict.fromkeys(kinds, BINARY), "headers": FILE_NAME}}
+
+
 _Said = Annotated[str | None, Query(max_length=TEXT_MOST, pattern=r"^[^\x00]*$")]
+
+
+_UploadId = Annotated[
+    str,
+    Path(
+        max_length=64,
+        description="文件编号 | `id` of the answer to the upload",
+        examples=["9f6c1f0e5b7a4c3d8e2a1b0c9d8e7f60"],
+    ),
+]
+
+
+class Rows(Answer):
+    """How far a file has come."""
+
+    done: int
+    """rows judged so far"""
+    of: int | None
+    """rows of the file; null: not read yet"""
+
+
+class Counts(Answer):
+    """What became of the rows so far; duplicates and corrections are among the accepted."""
+
+    accepted: int
+    """stored; of a dry run: would be"""
+    duplicates: int
+    """were there already, the same"""
+    corrections: int
+    """replaced another record"""
+    quarantined: int
+    """refused"""
+
+
+class Ignored(Answer):
+    """A column that belongs to no field."""
+
+    cell: str
+    """where its heading is"""
+    heading: str
+    """what that says"""
+
+
+class Notes(Answer):
+    """How the file was read; empty until it was."""
+
+    form: str | None = None
+    """xlsx or csv"""
+    sheet: str | None = None
+    """of a workbook: the sheet that was read"""
+    encoding: str | None = None
+    """of CSV"""
+    heading_row: int | None = None
+    """the row with the headings, from 1"""
+    ignored_columns: list[Ignored] | None = None
+    """columns without a field"""
+
+
+class CellError(Explained):
+    """A refused cell, or a refused row."""
+
+    row: int
+    """row of the sheet, from 1"""
+    cell: str
+    """as A1; of a whole row its first"""
+    field: str
+    """of the dataset; empty: the whole row"""
+    label: str
+    """the field's Chinese name"""
+
+
+class File(Answer):
+    """An uploaded file, and what became of it so far. It is kept for 7 days."""
+
+    id: str
+    """name of the upload"""
+    dataset: str
+    """what it holds records of"""
+    title: Text
+    """name of the dataset"""
+    file_name: str
+    """as it was uploaded"""
+    bytes: int
+    """size, bytes"""
+    dry_run: bool
+    """judged only; nothing is stored"""
+    sent_by: str
+    """unit:<code> or person:<name>"""
+    stage: Literal["queued", "reading", "submitting", "marking", "done", "refused", "failed"]
+    """refused: as a whole, see `problem`; failed: by the platform's fault"""
+    finished: bool
+    """it is done, refused or failed"""
+    rows: Rows
+    """how far it has come"""
+    counts: Counts
+    """what became of the rows"""
+    problem: Explained | None
+    """why it was refused as a whole"""
+    notes: Notes
+    """how it was read"""
+    errors: list[CellError]
+    """the refused cells, the first 1,000"""
+    errors_cut: bool
+    """there are more; the marked file has all"""
+    marked: str | None
+    """path of the file with the refused cells marked; null: nothing was refused, or it is not finished"""
+    created_at: datetime
+    """when it came"""
+    finished_at: datetime | None
+    """when it was finished"""
+
+
+class Files(Answer):
+    """A unit's last files."""
+
+    files: list[File]
+    """newest first"""
 
 
 def router(gate: Gate, filing: Filing) -> APIRouter:
@@ -47,71 +209,68 @@ def router(gate: Gate, filing: Filing) -> APIRouter:
 
     @routes.get(
         "/api/v1/datasets/{name}/template",
+        summary="填报模板 | Template of a dataset",
         dependencies=[gate.allow("codes:read")],
         response_class=Response,
-        responses={200: {"description": "The template", "content": {XLSX: _BINARY, CSV: _BINARY}}},
+        responses=_template_of(XLSX, CSV),
     )
     async def template(
-        name: str, format: Annotated[str, Query(pattern="^(xlsx|csv)$", max_length=4)] = "xlsx"
+        name: DatasetName,
+        format: Annotated[Literal["xlsx", "csv"], Query(description="文件格式 | form of the file")] = "xlsx",
     ) -> Response:
         """The file of a dataset to be filled in: xlsx with drop-downs and a guide, or CSV."""
         return await _template(name, format)
 
     @routes.get(
         "/api/v1/datasets/{name}/template.xlsx",
+        summary="Excel 填报模板 | Template as xlsx",
         dependencies=[gate.allow("codes:read")],
         response_class=Response,
-        responses={200: {"description": "The template", "content": {XLSX: _BINARY}}},
+        responses=_template_of(XLSX),
     )
-    async def template_as_xlsx(name: str) -> Response:
-        """The same as xlsx."""
+    async def template_as_xlsx(name: DatasetName) -> Response:
+        """The file of a dataset to be filled in, as xlsx with drop-downs and a guide."""
         return await _template(name, "xlsx")
 
     @routes.get(
         "/api/v1/datasets/{name}/template.csv",
+        summary="CSV 填报模板 | Template as CSV",
         dependencies=[gate.allow("codes:read")],
         response_class=Response,
-        responses={200: {"description": "The template", "content": {CSV: _BINARY}}},
+        responses=_template_of(CSV),
     )
-    async def template_as_csv(name: str) -> Response:
-        """The same as CSV."""
+    async def template_as_csv(name: DatasetName) -> Response:
+        """The file of a dataset to be filled in, as CSV."""
         return await _template(name, "csv")
 
     @routes.post(
         "/api/v1/datasets/{name}/files",
         status_code=202,
-        dependencies=[gate.allow("datasets:write")],
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {
-                    XLSX: _BINARY,
-                    CSV: _BINARY,
-                    FORM: {
-                        "schema": {
-                            "type": "object",
-                            "properties": {
-                                _FILE: {"type": "string", "format": "binary"},
-                                "dry_run": {"type": "boolean"},
-                                "reason": {"type": "string", "maxLength": TEXT_MOST},
-                                "voucher": {"type": "string", "maxLength": TEXT_MOST},
-                            },
-                            "required": [_FILE],
-                        }
-                    },
+        summary="上传填报文件 | Upload a file of records",
+        response_model=File,
+        response_model_exclude_unset=True,
+        responses={
+            202: {
+                "description": "已持久保存,正在逐行判定 | durable; it is judged row by row now",
+                "headers": {
+                    "Location": {"schema": {"type": "string"}, "description": "where to follow it"},
                 },
             }
         },
+        dependencies=[gate.allow("datasets:write")],
+        openapi_extra={"requestBody": _UPLOAD},
     )
     async def upload(
-        name: str,
+        name: DatasetName,
         request: Request,
         response: Response,
-        dry_run: Annotated[bool, Query(description="judge it, store nothing")] = False,
-        file_name: Annotated[str | None, Query(max_length=_NAME_MOST, description="of a raw body")] = None,
+        dry_run: Annotated[bool, Query(description="只判定,不入库 | judge it, store nothing")] = False,
+        file_name: Annotated[
+            str | None, Query(max_length=_NAME_MOST, description="文件名 | name of the file, of a raw body")
+        ] = None,
         reason: Annotated[_Said, Query(description="更正的原因 | why it corrects what it corrects")] = None,
         voucher: Annotated[_Said, Query(description="凭证号 | number of the document that proves it")] = None,
-        idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+        idempotency_key: IdempotencyKey = None,
     ) -> dict[str, Any]:
         """Take a file of records, xlsx or CSV, as the body or in a form; answers 202 when it is durable.
 
@@ -158,9 +317,16 @@ def router(gate: Gate, filing: Filing) -> APIRouter:
             raise Problem("not_found", {"path": f"/api/v1/files/{upload_id}"})
         return _job(found)
 
-    @routes.get("/api/v1/files", dependencies=[gate.allow("datasets:read")])
+    @routes.get(
+        "/api/v1/files",
+        summary="上传的文件 | Your files",
+        response_model=Files,
+        response_model_exclude_unset=True,
+        dependencies=[gate.allow("datasets:read")],
+    )
     async def uploads(
-        request: Request, limit: Annotated[int, Query(ge=1, le=files.KEPT_MOST)] = 20
+        request: Request,
+        limit: Annotated[int, Query(ge=1, le=files.KEPT_MOST, description="so many, at most")] = 20,
     ) -> dict[str, Any]:
         """Your last files, newest first, without their errors."""
         unit = await gate.unit(request)
@@ -168,8 +334,14 @@ def router(gate: Gate, filing: Filing) -> APIRouter:
         found = await gate.query(files.recent, unit.unit_id, limit)
         return {"files": [_job(one) for one in found]}
 
-    @routes.get("/api/v1/files/{upload_id}", dependencies=[gate.allow("datasets:read")])
-    async def one(upload_id: str, request: Request) -> dict[str, Any]:
+    @routes.get(
+        "/api/v1/files/{upload_id}",
+        summary="文件处理进度与结果 | What became of a file",
+        response_model=File,
+        response_model_exclude_unset=True,
+        dependencies=[gate.allow("datasets:read")],
+    )
+    async def one(upload_id: _UploadId, request: Request) -> dict[str, Any]:
         """How far a file has come, the counts, and the refused cells (the first 1,000; the marked file has all)."""
         unit = await gate.unit(request)
         found = await gate.query(files.one, upload_id, unit.unit_id)
@@ -181,11 +353,18 @@ def router(gate: Gate, filing: Filing) -> APIRouter:
 
     @routes.get(
         "/api/v1/files/{upload_id}/marked",
+        summary="标注错误的文件 | Your file, marked",
         dependencies=[gate.allow("datasets:read")],
         response_class=Response,
-        responses={200: {"description": "The file, marked", "content": {XLSX: _BINARY, CSV: _BINARY}}},
+        responses={
+            200: {
+                "description": "标注后的文件 | the file, marked",
+                "content": {XLSX: BINARY, CSV: BINARY},
+                "headers": FILE_NAME,
+            }
+        },
     )
-    async def marked(upload_id: str, request: Request) -> Response:
+    async def marked(upload_id: _UploadId, request: Request) -> Response:
         """Your file with the refused cells marked and explained; 404 when nothing was refused."""
         unit = await gate.unit(request)
         found = await gate.query(files.one, upload_id, unit.unit_id)

@@ -16,9 +16,12 @@ MOST_BYTES = 512 * 2**10
 
 
 class Form(BaseModel):
-    """Base of every form: no field it does not know, no text that cannot be stored."""
+    """Base of every form: no field it does not know, no text that cannot be stored, no number given as a text.
 
-    model_config = ConfigDict(extra="forbid")
+    The text below a field describes it in the OpenAPI document.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
     @field_validator("*", mode="after")
     @classmethod

@@ -12,15 +12,19 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 
+from ingest.api.answers import BATCH, REPLAYED, VERDICT
 from ingest.api.bodies import LINES
 from ingest.api.doors import OPEN
 from ingest.api.gate import Gate
-from ingest.api.measurements import preferences
+from ingest.api.measurements import EquipmentTag, IdempotencyKey, Mode, preferences
 from ingest.api.problems import Problem
 from ingest.api.taking import Wish, take
+from ingest.points import PRECISIONS
 
 _VERSION = {"X-Influxdb-Build": "Qunce", "X-Influxdb-Version": "2.7"}
 """The version of the interface that is offered here, for clients that ask before they write."""
+_HEADERS = {**REPLAYED, **BATCH}
+_Unread = Annotated[str, Query(max_length=200, description="not looked at: the token says whose it is")]
 
 
 def router(gate: Gate) -> APIRouter:
@@ -30,25 +34,48 @@ def router(gate: Gate) -> APIRouter:
     @routes.post(
         "/api/v2/write",
         tags=["telemetry"],
+        summary="写入行协议 | Write line protocol",
         status_code=204,
         response_model=None,
         openapi_extra=LINES,
         responses={
-            200: {"description": "as `POST /api/v1/measurements`, with `Prefer: return=representation`"},
-            202: {"description": "the same, durable and not judged yet"},
-            204: {"description": "all of it is durable"},
+            200: {
+                "description": "结论,按 `Prefer: return=representation` | the verdict, as that was asked for",
+                "content": VERDICT,
+                "headers": _HEADERS,
+            },
+            202: {
+                "description": "已持久保存,尚未判定 | durable, and not judged yet",
+                "content": VERDICT,
+                "headers": _HEADERS,
+            },
+            204: {"description": "已全部持久保存 | all of it is durable", "headers": _HEADERS},
         },
         dependencies=[gate.allow("measurements:write")],
     )
     async def write(
         request: Request,
-        bucket: Annotated[str, Query(max_length=200)] = "",
-        org: Annotated[str, Query(max_length=200)] = "",
-        precision: Annotated[str, Query(max_length=20)] = "ns",
-        mode: Annotated[str | None, Query(max_length=20)] = None,
-        equipment_tag: Annotated[str | None, Query(max_length=200)] = None,
-        idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
-        prefer: Annotated[str | None, Header(max_length=200)] = None,
+        bucket: _Unread = "",
+        org: _Unread = "",
+        precision: Annotated[
+            str,
+            Query(
+                max_length=20,
+                description="of the timestamps",
+                json_schema_extra={"enum": list(PRECISIONS)},
+            ),
+        ] = "ns",
+        mode: Mode = None,
+        equipment_tag: EquipmentTag = None,
+        idempotency_key: IdempotencyKey = None,
+        prefer: Annotated[
+            str | None,
+            Header(
+                max_length=200,
+                description="return=representation: answer with the verdict",
+                examples=["return=representation"],
+            ),
+        ] = None,
     ) -> Response:
         """Take line protocol; 204 when it is durable, 422 when some of it was refused (the rest is durable).
 

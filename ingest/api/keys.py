@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import Field
 
+from ingest.api.answers import Answer, also
 from ingest.api.forms import Form, described, read_form
 from ingest.api.gate import Gate
 from ingest.api.problems import Problem
@@ -15,25 +16,33 @@ from ingest.api.whose import UnitQuery, whose
 from store import keys as kept
 from store.identity import GRANTED, Permission, Principal, new_key
 
-CONFLICT: dict[int | str, dict[str, Any]] = {409: {"$ref": "#/components/responses/Problem409"}}
-"""As a route's `responses`: it may answer 409."""
 _NOT_CACHED = {"Cache-Control": "no-store"}
 
-KeyId = Annotated[int, Path(ge=1, lt=2**31)]
+KeyId = Annotated[int, Path(ge=1, lt=2**31, description="密钥编号 | number of the key", examples=[12])]
+Force = Annotated[bool, Query(description="也吊销最后一个 | end the last one, too")]
 
 
-class KeyOut(BaseModel):
-    """A key, without its secret. `scopes` null: all that a unit may do."""
+class KeyOut(Answer):
+    """A key, without its secret."""
 
     key_id: int
+    """number of the key"""
     name: str
+    """of the issuer's choice"""
     scopes: list[str] | None
+    """permissions; null: all that a unit may do"""
     created_at: datetime
+    """when it was issued"""
     created_by: str
+    """who issued it: unit:<code>, person:<name>, or role:<part of the platform>"""
     expires_at: datetime | None
+    """when it ends by itself; null: never"""
     last_used_at: datetime | None
+    """about when it was used last; null: never"""
     revoked_at: datetime | None
+    """when it was ended"""
     valid: bool
+    """it is taken now"""
 
     @classmethod
     def of(cls, key: kept.Key) -> KeyOut:
@@ -41,41 +50,51 @@ class KeyOut(BaseModel):
         return cls(**key._asdict())
 
 
-class KeysOut(BaseModel):
+class KeysOut(Answer):
     """All keys of a unit, newest first."""
 
     unit: str
+    """code of the unit"""
     keys: list[KeyOut]
+    """also those that ended"""
 
 
-class IssuedOut(BaseModel):
-    """A new key, in clear this once; `old` is the one it replaces."""
+class IssuedOut(Answer):
+    """A new key."""
 
     unit: str
+    """code of the unit"""
     key: str
+    """the key in clear, told this once"""
     issued: KeyOut
+    """the new key"""
     old: KeyOut | None = None
+    """the key that it replaces"""
 
 
 class NewKey(Form):
-    """A key to issue. `scopes` left out: all that you yourself may do."""
+    """A key to issue."""
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
+    """for those who keep the keys"""
     scopes: Annotated[list[Permission] | None, Field(min_length=1, max_length=50)] = None
+    """permissions; left out: all that you yourself may do"""
     expires_in_days: Annotated[int | None, Field(ge=1, le=3650)] = None
+    """days until it ends by itself; left out: never"""
 
 
 class Rotation(Form):
-    """How long the old key goes on beside the new one."""
+    """How the old key goes on beside the new one."""
 
     overlap_hours: Annotated[float, Field(ge=0, le=24 * 30)] = 24
+    """hours until the old key ends"""
 
 
 def router(gate: Gate) -> APIRouter:
     """The routes, on this process's gate."""
     routes = APIRouter(tags=["keys"])
 
-    @routes.get("/api/v1/keys", summary="Your keys", dependencies=[gate.allow("keys:read")])
+    @routes.get("/api/v1/keys", summary="密钥清单 | Your keys", dependencies=[gate.allow("keys:read")])
     async def keys(request: Request, unit: UnitQuery = None) -> KeysOut:
         """Your unit's keys, newest first, also those that ended; never the secrets."""
         mine = await whose(gate, request, unit)
@@ -85,9 +104,9 @@ def router(gate: Gate) -> APIRouter:
     @routes.post(
         "/api/v1/keys",
         status_code=201,
-        summary="Issue a key",
+        summary="签发密钥 | Issue a key",
         dependencies=[gate.allow("keys:write")],
-        responses=CONFLICT,
+        responses=also(409),
         openapi_extra=described(
             NewKey, {"name": "MES", "scopes": ["measurements:write", "service:write"], "expires_in_days": 365}
         ),
@@ -116,9 +135,9 @@ def router(gate: Gate) -> APIRouter:
     @routes.post(
         "/api/v1/keys/{key_id}/rotate",
         status_code=201,
-        summary="Rotate a key",
+        summary="轮换密钥 | Rotate a key",
         dependencies=[gate.allow("keys:write")],
-        responses=CONFLICT,
+        responses=also(409),
         openapi_extra=described(Rotation, {"overlap_hours": 24}),
     )
     async def rotate(
@@ -143,11 +162,11 @@ def router(gate: Gate) -> APIRouter:
 
     @routes.delete(
         "/api/v1/keys/{key_id}",
-        summary="Revoke a key",
+        summary="吊销密钥 | Revoke a key",
         dependencies=[gate.allow("keys:write")],
-        responses=CONFLICT,
+        responses=also(409),
     )
-    async def revoke(key_id: KeyId, request: Request, unit: UnitQuery = None, force: bool = False) -> KeyOut:
+    async def revoke(key_id: KeyId, request: Request, unit: UnitQuery = None, force: Force = False) -> KeyOut:
         """End a key at once. The last one that can manage keys only with `force`."""
         mine = await whose(gate, request, unit)
         try:

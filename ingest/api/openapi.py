@@ -5,7 +5,7 @@ Credentials, and every error a route can answer with, each with its codes and a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,8 +13,10 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from starlette.routing import BaseRoute
 
+from ingest.api.answers import BATCH, COMPONENTS, REPLAYED
 from ingest.api.definitions import component_schemas
 from ingest.api.doors import Route, routes_of
+from ingest.api.examples import answer_example
 from ingest.api.problems import INFLUX, codes_of, example
 
 DESCRIPTION = """\
@@ -22,62 +24,14 @@ DESCRIPTION = """\
 
 Lead units and enterprises send and read data here. Every error is an RFC 9457 problem document
 (`application/problem+json`) with a stable `code`, the message and the way to mend it in Chinese and English.
+What is no HTTP request is answered 400, and one with a head of more than 64 KiB 431, both as `text/plain`.
+Times are RFC 3339 with a zone where they are text, and microseconds since 1970 (UTC) where they are numbers.
 """
 _SECURITY = {
     "key": {"type": "http", "scheme": "bearer", "description": "API 密钥或会话 | an API key (`qk_…`) or a session (`qs_…`)"},
     "key_header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "API 密钥 | an API key"},
     "session": {"type": "apiKey", "in": "cookie", "name": "qunce_session", "description": "页面会话 | a session of the pages"},
 }  # fmt: skip
-_PROBLEM = {
-    "type": "object",
-    "title": "Problem",
-    "description": "RFC 9457",
-    "required": ["type", "title", "status", "detail", "code", "message", "hint"],
-    "properties": {
-        "type": {"type": "string", "examples": ["urn:qunce:problem:wrong_key"]},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "instance": {"type": "string"},
-        "code": {"type": "string"},
-        "message": {"$ref": "#/components/schemas/Text"},
-        "hint": {"$ref": "#/components/schemas/Text"},
-        "parameters": {"type": "object", "additionalProperties": {"type": "string"}},
-        "errors": {"type": "array", "items": {"$ref": "#/components/schemas/Error"}},
-    },
-}
-_TEXT = {
-    "type": "object",
-    "title": "Text",
-    "required": ["zh", "en"],
-    "properties": {"zh": {"type": "string"}, "en": {"type": "string"}},
-}
-_INFLUX_PROBLEM = {
-    **_PROBLEM,
-    "title": "InfluxProblem",
-    "description": "RFC 9457, with `code` and `message` as clients of InfluxDB 2 read them; ours are `reason` and `text`",
-    "required": ["type", "title", "status", "detail", "code", "message", "reason", "text", "hint"],
-    "properties": {
-        **_PROBLEM["properties"],  # type: ignore[dict-item]
-        "message": {"type": "string"},
-        "reason": {"type": "string"},
-        "text": {"$ref": "#/components/schemas/Text"},
-    },
-}
-_ERROR = {
-    "type": "object",
-    "title": "Error",
-    "description": "One row that was refused: where, by which rule, and how to mend it",
-    "required": ["index", "place", "reason", "message", "hint"],
-    "properties": {
-        "index": {"type": ["integer", "null"]},
-        "line": {"type": "integer", "description": "of line protocol and NDJSON, from 1"},
-        "place": {"type": "string"},
-        "reason": {"type": "string"},
-        "message": {"$ref": "#/components/schemas/Text"},
-        "hint": {"$ref": "#/components/schemas/Text"},
-    },
-}
 # Statuses of a route, by what it has: credentials, a body, or neither.
 _ALWAYS = (404, 405, 422, 429, 500, 503)
 _WITH_CREDENTIALS = (401, 403)
@@ -130,32 +84,53 @@ def _document(app: FastAPI, routes: list[BaseRoute], doors: list[Route]) -> dict
         for status in codes
     }
     schemas |= component_schemas()
-    schemas |= {"Problem": _PROBLEM, "InfluxProblem": _INFLUX_PROBLEM, "Text": _TEXT, "Error": _ERROR}
+    schemas |= COMPONENTS
     for route in doors:
         if route.shown:
             for method in route.methods:
                 operation = found["paths"][route.path].get(method.lower())
                 if operation is not None:
-                    shape = "InfluxProblem" if route.path.startswith(INFLUX) else "Problem"
-                    _complete(operation, route.permission, method, shape)
+                    _complete(operation, route, method)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return found
 
 
-def _complete(operation: dict[str, Any], permission: str | None, method: str, shape: str) -> None:
+def _complete(operation: dict[str, Any], route: Route, method: str) -> None:
+    """Add what every operation has: who may, every error, and an answer of a real run as an example."""
+    influx = route.path.startswith(INFLUX)
     statuses = set(_ALWAYS)
-    if permission != "open":
+    if route.permission != "open":
         statuses |= set(_WITH_CREDENTIALS)
         operation["security"] = [{name: []} for name in _SECURITY]
-        if permission != "known":
-            operation["x-qunce-permission"] = permission
+        if route.permission != "known":
+            operation["x-qunce-permission"] = route.permission
+    else:
+        operation["security"] = []
     if method in ("POST", "PUT", "PATCH"):
         statuses |= set(_WITH_BODY)
+    if influx:
+        statuses.discard(408)  # told as 503, which makes such clients send again
     responses: dict[str, Any] = operation.setdefault("responses", {})
     responses.pop("422", None)  # FastAPI's own, which is none of ours
+    for answered, response in responses.items():
+        for kind, content in response.get("content", {}).items():
+            given = answer_example(method, route.path, answered, kind)
+            if given is not None and not content.keys() & {"example", "examples"}:
+                content["example"] = given
+    shape = "InfluxProblem" if influx else "Problem"
     for status in sorted(statuses):
         responses.setdefault(str(status), {"$ref": f"#/components/responses/{shape}{status}"})
+
+
+_SECONDS = {"schema": {"type": "integer", "minimum": 0}, "description": "seconds until it may be tried again"}
+_HEADERS: Mapping[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "`Bearer`"}},
+    405: {"Allow": {"schema": {"type": "string"}, "description": "the methods that the path takes"}},
+    422: REPLAYED,
+    429: {"Retry-After": _SECONDS},
+    503: {"Retry-After": _SECONDS},
+}
 
 
 def _answer(
@@ -165,11 +140,9 @@ def _answer(
         "schema": {"$ref": f"#/components/schemas/{shape}"},
         "examples": {code: {"value": example(code, path)} for code in codes},
     }
-    headers = (
-        {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
-        if status in (429, 503)
-        else {}
-    )
+    headers = dict(_HEADERS.get(status, {}))
+    if status == 422 and shape == "InfluxProblem":
+        headers |= BATCH
     return {
         "description": ", ".join(f"`{code}`" for code in codes),
         "content": {"application/problem+json": content},

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from ingest.api.answers import Answer, also
 from ingest.api.credentials import waiting
 from ingest.api.forms import Form, described, read_form
 from ingest.api.gate import Gate
@@ -20,82 +21,107 @@ from store.sessions import Locked, WrongLogin
 
 _Password = Annotated[str, Field(min_length=1, max_length=200)]
 _Display = Annotated[str, Field(min_length=1, max_length=200)]
-_Subject = Annotated[
-    str, Field(max_length=500, description="OIDC: issuer and subject, joined by a blank; empty = none")
-]
+_Subject = Annotated[str, Field(max_length=500)]
 
 
 class NewPerson(Form):
-    """Somebody to add; of the scope, the one field that the role needs. Without a password one is made."""
+    """Somebody to add; of the scope, the one field that the role needs."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@\-一-鿿]{1,100}$")]
+    """of the account, to log in with"""
     display_name: _Display
+    """for people"""
     role: Role
-    region: Annotated[str | None, Field(max_length=20, description="of city, county: region code")] = None
-    pilots: Annotated[
-        list[Annotated[str, Field(max_length=100)]] | None,
-        Field(max_length=200, description="of think_tank: these pilots only"),
-    ] = None
-    unit: Annotated[str | None, Field(max_length=100, description="of lead_unit: its code")] = None
-    uscc: Annotated[str | None, Field(max_length=18, description="of enterprise, bank: 统一社会信用代码")] = (
-        None
-    )
+    """decides what may be done; it never changes"""
+    region: Annotated[str | None, Field(max_length=20)] = None
+    """of city, county: region code (GB/T 2260)"""
+    pilots: Annotated[list[Annotated[str, Field(max_length=100)]] | None, Field(max_length=200)] = None
+    """of think_tank: codes of these pilots only"""
+    unit: Annotated[str | None, Field(max_length=100)] = None
+    """of lead_unit: its code"""
+    uscc: Annotated[str | None, Field(max_length=18)] = None
+    """of enterprise, bank: 统一社会信用代码"""
     password: _Password | None = None
+    """left out, without `oidc_subject`: one is made"""
     oidc_subject: _Subject | None = None
+    """of OpenID Connect: issuer and subject, joined by a blank; empty = none"""
 
 
 class Changes(Form):
     """What to change; role and scope stay as they are."""
 
     display_name: _Display | None = None
+    """for people"""
     disabled: bool | None = None
+    """true: may not log in, and all sessions end"""
     password: _Password | None = None
+    """another one; all sessions end"""
     oidc_subject: _Subject | None = None
+    """of OpenID Connect: issuer and subject, joined by a blank; empty = none"""
 
 
 class OwnPassword(Form):
     """One's own password, and the next one."""
 
     old: _Password
+    """as it is"""
     new: _Password
+    """as it is to be"""
 
 
-class Person(BaseModel):
+class Person(Answer):
     """Somebody who may log in."""
 
     name: str
+    """of the account"""
     display_name: str
+    """for people"""
     role: Role
+    """decides what may be done"""
     region: str | None
+    """of city, county: region code (GB/T 2260)"""
     pilots: list[str] | None
+    """of think_tank: codes of the pilots seen; null: all"""
     unit: str | None
+    """of lead_unit: its code"""
     uscc: str | None
+    """of enterprise, bank: 统一社会信用代码"""
     by_oidc: bool
+    """logs in with OpenID Connect"""
     locked_until: datetime | None
+    """after too many wrong passwords"""
     created_at: datetime
+    """when the account was made"""
     disabled_at: datetime | None
+    """when it was disabled"""
 
 
 class Added(Person):
-    """Somebody new; `password` is the one that was made, shown this once."""
+    """Somebody new."""
 
     password: str | None
+    """the one that was made, told this once"""
 
 
-class People(BaseModel):
+class People(Answer):
     """Everybody in sight."""
 
     people: list[Person]
+    """by name"""
 
 
-_Name = Annotated[str, Path(min_length=1, max_length=100)]
+_Name = Annotated[
+    str, Path(min_length=1, max_length=100, description="账号名 | of the account", examples=["city-dg"])
+]
 
 
 def router(gate: Gate) -> APIRouter:
     """The routes, on this process's gate."""
     routes = APIRouter(tags=["people"])
 
-    @routes.get("/api/v1/people", dependencies=[gate.allow("people:read")], summary="Accounts of people")
+    @routes.get(
+        "/api/v1/people", dependencies=[gate.allow("people:read")], summary="账号清单 | Accounts of people"
+    )
     async def everybody() -> People:
         """All accounts, by name, without credentials."""
         found = await gate.query(people.listed)
@@ -105,7 +131,8 @@ def router(gate: Gate) -> APIRouter:
         "/api/v1/people",
         dependencies=[gate.allow("people:write")],
         status_code=201,
-        summary="Add somebody",
+        summary="新增账号 | Add somebody",
+        responses=also(409),
         openapi_extra=described(
             NewPerson, {"name": "city-dg", "display_name": "东莞市工信局", "role": "city", "region": "441900"}
         ),
@@ -128,7 +155,8 @@ def router(gate: Gate) -> APIRouter:
     @routes.patch(
         "/api/v1/people/{name}",
         dependencies=[gate.allow("people:write")],
-        summary="Change somebody",
+        summary="修改账号 | Change somebody",
+        responses=also(409),
         openapi_extra=described(Changes, {"disabled": True}),
     )
     async def change(name: _Name, request: Request) -> Person:
@@ -163,7 +191,7 @@ def router(gate: Gate) -> APIRouter:
         "/api/v1/me/password",
         dependencies=[gate.known()],
         status_code=204,
-        summary="Change your own password",
+        summary="修改自己的密码 | Change your own password",
         response_model=None,
         openapi_extra=described(OwnPassword, {"old": "…", "new": "…"}),
     )

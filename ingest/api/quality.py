@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime
 
+from ingest.api.answers import Answer, Text
 from ingest.api.gate import Gate
+from ingest.api.moments import Since, Until
 from ingest.api.problems import Problem
+from ingest.api.reading.account import LastBeat
 from ingest.api.whose import UnitQuery, whose
 from store import heartbeats, quality
 from store.database import Connection
@@ -22,18 +24,147 @@ MOST = timedelta(days=31)
 _HOUR = timedelta(hours=1)
 
 
+class Rates(Answer):
+    """Fractions of 1; null where nothing was due or received."""
+
+    transmission_rate: float | None
+    """slots filled of those due"""
+    validity_rate: float | None
+    """good of those judged"""
+    effective_rate: float | None
+    """transmission_rate × validity_rate"""
+    timeliness: float | None
+    """live rows that came within 60 s, of all live rows"""
+
+
+class SourceRates(Rates):
+    """How good a source's data was in the period."""
+
+    source: str
+    """name of the source"""
+    received: int
+    """rows, by the source's clock"""
+    quarantined: int
+    """rows refused"""
+    due: float | None
+    """slots due that the source answers for"""
+    filled: float | None
+    """slots filled of those"""
+    latency_p95_s: float | None
+    """95 % of live rows came within so many seconds"""
+    last_received_at: datetime | None
+    """when the last row came"""
+    clock_ahead_s: float | None
+    """seconds the source's clock is ahead; negative: behind"""
+
+
+class EquipmentRates(Rates):
+    """How good an equipment's data was in the period."""
+
+    equipment: str
+    """code of the equipment"""
+    enterprise_uscc: str
+    """统一社会信用代码 of its enterprise"""
+    due: int
+    """slots due"""
+    filled: int
+    """slots filled of those"""
+    received: int
+    """rows, by the source's clock"""
+    quarantined: int
+    """rows refused"""
+    stopped_s: float
+    """seconds declared stopped, in which nothing was due"""
+    last_received_at: datetime | None
+    """when the last row came"""
+
+
+class Beaten(LastBeat):
+    """The last heartbeat of a sender, and how regularly it sent them."""
+
+    minutes_share: float
+    """fraction of the period's minutes with a heartbeat"""
+
+
+class OpenRefusals(Answer):
+    """What is refused and not mended yet, of one reason."""
+
+    reason: str
+    """a code of docs/reasons.md"""
+    open: int
+    """entries of the quarantine that are not replayed"""
+    message: Text
+    """what is wrong with the newest one"""
+
+
+class Quality(Answer):
+    """A unit's data quality over a period of whole hours."""
+
+    unit: str
+    """code of the unit"""
+    since: datetime
+    """inclusive"""
+    until: datetime
+    """exclusive"""
+    sources: list[SourceRates]
+    """all sources"""
+    heartbeats: list[Beaten]
+    """all senders of heartbeats"""
+    equipment: list[EquipmentRates]
+    """a page of equipment, by code"""
+    next: str | None
+    """for `after`; null: this was the last page"""
+    refused: list[OpenRefusals]
+    """what is open in the quarantine, by reason"""
+
+
+class Submitted(Answer):
+    """A submission of records and its counts; duplicates and corrections are among the accepted."""
+
+    batch: str
+    """its name: GET /api/v1/submissions/{batch}"""
+    dataset: str
+    """of what the records were"""
+    received: int
+    """records that came"""
+    accepted: int
+    """stored"""
+    duplicates: int
+    """were there already, the same"""
+    corrections: int
+    """replaced another record"""
+    quarantined: int
+    """refused and kept"""
+    applied_at: datetime
+    """when it was judged"""
+
+
+class Submissions(Answer):
+    """Submissions of records, newest first."""
+
+    submissions: list[Submitted]
+    """the submissions"""
+    next: str | None
+    """for `before`; null: this was the last page"""
+
+
 def router(gate: Gate) -> APIRouter:
     """The routes, on this process's gate."""
     routes = APIRouter(tags=["quality"])
 
-    @routes.get("/api/v1/quality", summary="Your data quality", dependencies=[gate.allow("submissions:read")])
+    @routes.get(
+        "/api/v1/quality",
+        summary="数据质量 | Your data quality",
+        response_model=Quality,
+        dependencies=[gate.allow("submissions:read")],
+    )
     async def own_quality(
         request: Request,
         unit: UnitQuery = None,
-        since: AwareDatetime | None = None,
-        until: AwareDatetime | None = None,
-        limit: Annotated[int, Query(ge=1, le=2000)] = 500,
-        after: Annotated[str, Query(max_length=64)] = "",
+        since: Since = None,
+        until: Until = None,
+        limit: Annotated[int, Query(ge=1, le=2000, description="equipments a page, at most")] = 500,
+        after: Annotated[str, Query(max_length=64, description="`next` of the answer before")] = "",
     ) -> dict[str, Any]:
         """Slots due and filled, validity, timeliness, latency, stoppages, and what is refused; the last 24 h if not said.
 
@@ -65,17 +196,25 @@ def router(gate: Gate) -> APIRouter:
         }  # fmt: skip
 
     @routes.get(
-        "/api/v1/submissions", summary="Your submissions", dependencies=[gate.allow("submissions:read")]
+        "/api/v1/submissions",
+        summary="提交清单 | Your submissions",
+        response_model=Submissions,
+        dependencies=[gate.allow("submissions:read")],
     )
     async def submissions(
         request: Request,
         unit: UnitQuery = None,
-        dataset: Annotated[str | None, Query(max_length=64, pattern=r"^[a-z_0-9]+$")] = None,
+        dataset: Annotated[
+            str | None,
+            Query(max_length=64, pattern=r"^[a-z_0-9]+$", description="数据集 | of this dataset only"),
+        ] = None,
         refused: Annotated[bool | None, Query(description="true: with refused records only")] = None,
-        since: AwareDatetime | None = None,
-        until: AwareDatetime | None = None,
-        limit: Annotated[int, Query(ge=1, le=500)] = 100,
-        before: Annotated[str | None, Query(max_length=200)] = None,
+        since: Since = None,
+        until: Until = None,
+        limit: Annotated[int, Query(ge=1, le=500, description="submissions a page, at most")] = 100,
+        before: Annotated[
+            str | None, Query(max_length=200, description="`next` of the answer before")
+        ] = None,
     ) -> dict[str, Any]:
         """Submissions of dataset records with their verdicts, newest first; go on with `before` = `next`.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Self
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,8 +20,10 @@ from pydantic import (
     model_validator,
 )
 
+from ingest.api.answers import BINARY, FILE_NAME, Answer, Explained
 from ingest.api.body import read_body
 from ingest.api.gate import Gate
+from ingest.api.moments import Since, Until
 from ingest.api.openapi import inlined
 from ingest.api.problems import Problem
 from ingest.held import MEDIA_TYPES, Format, as_dict, lines
@@ -36,10 +39,22 @@ from store.tags import UnitTags
 _EXPORT_PAGE = 500
 _MOST_ID = 2**63 - 1
 
-_Text = Annotated[str | None, Query(max_length=400)]
-_Id = Annotated[int | None, Query(ge=1, le=_MOST_ID)]
+_Id = Annotated[int | None, Query(ge=1, le=_MOST_ID, description="`next` of the answer before")]
 
 
+def _text(description: str) -> Any:
+    return Query(max_length=400, description=description)
+
+
+_EntryId = Annotated[int, Path(ge=1, le=_MOST_ID, description="编号 | number of the entry", examples=[1])]
+_Format = Annotated[Format, Query(description="文件格式 | form of the file")]
+_REPLAYS: dict[str, Any] = {
+    "tag": {
+        "summary": "一个标签 | of a tag that is registered now",
+        "value": {"filter": {"tag": "CNC-0012.heat"}},
+    },
+    "ids": {"summary": "指定条目 | these entries", "value": {"ids": [1, 2]}},
+}
 _LEFT_SHOWN = 100
 _REPLAYS_AT_ONCE = 2  # each holds a connection of the pool while it waits for the log
 
@@ -47,13 +62,19 @@ _REPLAYS_AT_ONCE = 2  # each holds a connection of the pool while it waits for t
 class WantedBody(BaseModel):
     """The same filters in a body."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
     source: Annotated[str | None, Field(max_length=400)] = None
+    """from this source only"""
     reason: Annotated[str | None, Field(max_length=400)] = None
+    """refused for this reason only, a code of docs/reasons.md"""
     tag: Annotated[str | None, Field(max_length=400)] = None
+    """of this tag only"""
     batch: Annotated[str | None, Field(max_length=400)] = None
+    """of this submission only"""
     since: AwareDatetime | None = None
+    """that came then or later; RFC 3339 with a zone"""
     until: AwareDatetime | None = None
+    """that came before then; RFC 3339 with a zone"""
 
     @field_validator("*", mode="after")
     @classmethod
@@ -64,12 +85,15 @@ class WantedBody(BaseModel):
 
 
 class ReplayBody(BaseModel):
-    """What to replay: `ids`, or a `filter` ({} = all that is open); `after` = `next` of the answer before."""
+    """What to replay: either `ids` or a `filter`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
     ids: Annotated[list[Annotated[int, Field(ge=1, le=_MOST_ID)]] | None, Field(max_length=2000)] = None
+    """these entries"""
     filter: WantedBody | None = None
+    """all open entries that fit; {}: all"""
     after: Annotated[int | None, Field(ge=1, le=_MOST_ID)] = None
+    """`next` of the answer before"""
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
@@ -88,12 +112,12 @@ class Wanted:
 
     def __init__(
         self,
-        source: _Text = None,
-        reason: _Text = None,
-        tag: _Text = None,
-        batch: _Text = None,
-        since: AwareDatetime | None = None,
-        until: AwareDatetime | None = None,
+        source: Annotated[str | None, _text("数据来源 | from this source only")] = None,
+        reason: Annotated[str | None, _text("原因,见 docs/reasons.md | refused for this reason only")] = None,
+        tag: Annotated[str | None, _text("标签 | of this tag only")] = None,
+        batch: Annotated[str | None, _text("提交编号 | of this submission only")] = None,
+        since: Since = None,
+        until: Until = None,
         open: Annotated[bool | None, Query(description="true: not replayed yet; false: replayed")] = None,
     ) -> None:
         self._given = {
@@ -109,16 +133,91 @@ class Wanted:
         return Filter(unit_id=unit.unit_id, **self._given)  # type: ignore[arg-type]  # checked by FastAPI
 
 
+class Entry(Explained):
+    """A refused row, or a body that could not be read."""
+
+    id: int
+    """number of the entry"""
+    unit: str
+    """code of the unit; empty: of none that is registered"""
+    source: str
+    """from which source it came"""
+    batch: str
+    """the submission it came in"""
+    place: str
+    """where in that, as records[2].tag"""
+    parameters: dict[str, str]
+    """what the texts are filled with"""
+    tag: str | None
+    """of a reading: the tag it named"""
+    ts: datetime | None
+    """of a reading: its time"""
+    received_at: datetime
+    """when it came, by the platform's clock"""
+    replayed_at: datetime | None
+    """when it went into the log again; null: it is open"""
+    replay_batch: str | None
+    """the submission that carries it again"""
+    original_bytes: int
+    """size of what came, bytes"""
+    original_is_cut: bool
+    """the beginning is kept only"""
+    original_text: str | None
+    """what came; null: it is no text"""
+    original_base64: str
+    """what came, byte by byte"""
+
+
+class Entries(Answer):
+    """A page of the quarantine, newest first."""
+
+    quarantine: list[Entry]
+    """the entries"""
+    next: int | None
+    """for `before`; null: this was the last page"""
+
+
+class StillOpen(Explained):
+    """An entry that was not replayed."""
+
+    id: int
+    """number of the entry"""
+    state: Literal["refused", "not_replayable"]
+    """it would be refused again, or cannot be read again at all"""
+
+
+class Replayed(Answer):
+    """What became of the entries that were looked at."""
+
+    looked_at: int
+    """entries"""
+    replayed: int
+    """entries that went into the log again"""
+    readings: int
+    """readings in them"""
+    still_open: int
+    """entries that stay as they are"""
+    left: list[StillOpen]
+    """the first 100 of these, and why"""
+    next: int | None
+    """for `after`; null: these were all"""
+
+
 def router(gate: Gate) -> APIRouter:
     """The routes, on this process's gate."""
     routes = APIRouter(tags=["quarantine"])
     replaying: set[str] = set()
 
-    @routes.get("/api/v1/quarantine", dependencies=[gate.allow("quarantine:read")])
+    @routes.get(
+        "/api/v1/quarantine",
+        summary="隔离区 | What was refused",
+        response_model=Entries,
+        dependencies=[gate.allow("quarantine:read")],
+    )
     async def held(
         request: Request,
         wanted: Annotated[Wanted, Depends()],
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        limit: Annotated[int, Query(ge=1, le=1000, description="entries a page, at most")] = 100,
         before: _Id = None,
     ) -> dict[str, Any]:
         """Your refused rows, newest first; go on with `before` = `next` until that is null.
@@ -132,12 +231,19 @@ def router(gate: Gate) -> APIRouter:
 
     @routes.get(
         "/api/v1/quarantine/export",
+        summary="导出隔离区 | Export what was refused",
         dependencies=[gate.allow("quarantine:read")],
         response_class=StreamingResponse,
-        responses={200: {"content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()}}},
+        responses={
+            200: {
+                "description": "文件,流式传输 | the file, streamed",
+                "content": {kind.partition(";")[0]: BINARY for kind in MEDIA_TYPES.values()},
+                "headers": FILE_NAME,
+            }
+        },
     )
     async def export(
-        request: Request, wanted: Annotated[Wanted, Depends()], format: Format = "ndjson"
+        request: Request, wanted: Annotated[Wanted, Depends()], format: _Format = "ndjson"
     ) -> StreamingResponse:
         """All of them, oldest first, as NDJSON or CSV, of any size."""
         chosen = wanted.of(await gate.unit(request))
@@ -155,8 +261,21 @@ def router(gate: Gate) -> APIRouter:
         disposition = {"Content-Disposition": f'attachment; filename="quarantine.{format}"'}
         return StreamingResponse(parts(), media_type=MEDIA_TYPES[format], headers=disposition)
 
-    @routes.get("/api/v1/quarantine/{quarantine_id}", dependencies=[gate.allow("quarantine:read")])
-    async def one(quarantine_id: Annotated[int, Path(ge=1, le=_MOST_ID)], request: Request) -> dict[str, Any]:
+    @routes.get(
+        "/api/v1/quarantine/replay", include_in_schema=False, dependencies=[gate.allow("quarantine:read")]
+    )
+    async def replay_is_no_entry(request: Request) -> None:
+        raise Problem(
+            "method_not_allowed", {"path": request.url.path, "method": request.method, "allow": "POST"}
+        )
+
+    @routes.get(
+        "/api/v1/quarantine/{quarantine_id}",
+        summary="隔离区的一条 | One refused row",
+        response_model=Entry,
+        dependencies=[gate.allow("quarantine:read")],
+    )
+    async def one(quarantine_id: _EntryId, request: Request) -> dict[str, Any]:
         """One of your refused rows."""
         unit = await gate.unit(request)
         entry = await gate.query(quarantine.one, quarantine_id, unit.unit_id)
@@ -166,11 +285,13 @@ def router(gate: Gate) -> APIRouter:
 
     @routes.post(
         "/api/v1/quarantine/replay",
+        summary="重放 | Replay what was refused",
+        response_model=Replayed,
         dependencies=[gate.allow("quarantine:write")],
         openapi_extra={
             "requestBody": {
                 "required": True,
-                "content": {"application/json": {"schema": inlined(ReplayBody)}},
+                "content": {"application/json": {"schema": inlined(ReplayBody), "examples": _REPLAYS}},
             }
         },
     )

@@ -5,17 +5,22 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Header, Path, Query, Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import ConfigDict, Field, model_validator
 
+from ingest.api.answers import Answer
 from ingest.api.forms import Form, described, read_form
 from ingest.api.gate import Gate
+from ingest.api.measurements import IdempotencyKey
+from ingest.api.moments import Since, Until
 from ingest.api.problems import Problem
 from ingest.datasets.fields import Code, Moment, Uscc
 from store import stoppages
 from store.stoppages import Kind, NewStoppage, Refused, Scope, Stoppage
 
-StoppageId = Annotated[int, Path(ge=1, lt=2**63)]
+StoppageId = Annotated[
+    int, Path(ge=1, lt=2**63, description="停产申报编号 | number of the stoppage", examples=[7])
+]
 
 
 class StoppageForm(Form):
@@ -23,13 +28,21 @@ class StoppageForm(Form):
 
     model_config = ConfigDict(populate_by_name=True)
     kind: Kind
+    """see code table `stoppage_kind`"""
     start: Annotated[Moment, Field(alias="from")]
+    """RFC 3339 with a zone; inclusive; at most 10 days back"""
     end: Annotated[Moment | None, Field(alias="to")] = None
+    """RFC 3339 with a zone; exclusive; left out: until further notice"""
     reason: Annotated[str, Field(min_length=1, max_length=500)]
+    """in words"""
     voucher: Annotated[str | None, Field(max_length=200)] = None
+    """number of the document that proves it"""
     equipment_codes: Annotated[list[Code] | None, Field(min_length=1, max_length=5000)] = None
+    """what is stopped, by code"""
     enterprise_uscc: Uscc | None = None
+    """all of an enterprise, by its 统一社会信用代码"""
     all: bool = False
+    """all of the unit"""
 
     @model_validator(mode="after")
     def _one_scope(self) -> Self:
@@ -43,27 +56,43 @@ class ChangeForm(Form):
 
     model_config = ConfigDict(populate_by_name=True)
     end: Annotated[Moment | None, Field(alias="to")] = None
+    """RFC 3339 with a zone; exclusive"""
     reason: Annotated[str | None, Field(min_length=1, max_length=500)] = None
+    """in words"""
     voucher: Annotated[str | None, Field(max_length=200)] = None
+    """number of the document that proves it"""
 
 
-class StoppageOut(BaseModel):
-    """A declared stoppage; `to` null: until further notice. Of `equipment_codes` the first 200 are listed."""
+class StoppageOut(Answer):
+    """A declared stoppage."""
 
     model_config = ConfigDict(populate_by_name=True)
     stoppage_id: int
+    """number of the stoppage"""
     unit: str
+    """code of the lead unit"""
     kind: Kind
+    """see code table `stoppage_kind`"""
     start: Annotated[datetime, Field(alias="from")]
+    """inclusive"""
     end: Annotated[datetime | None, Field(alias="to")]
+    """exclusive; null: until further notice"""
     reason: str
+    """in words"""
     voucher: str | None
+    """number of the document that proves it"""
     scope: Scope
+    """what it was declared of"""
     declared_at: datetime
+    """when it was declared"""
     changed_at: datetime
+    """when it was changed last"""
     withdrawn_at: datetime | None
+    """when it was withdrawn"""
     equipment: int
+    """how many equipments it stops"""
     equipment_codes: list[str]
+    """the first 200 of them"""
 
     @classmethod
     def of(cls, one: Stoppage) -> StoppageOut:
@@ -71,11 +100,13 @@ class StoppageOut(BaseModel):
         return cls(**one._asdict())
 
 
-class StoppagesOut(BaseModel):
-    """Stoppages, newest first; go on with `before` = `next` until that is null."""
+class StoppagesOut(Answer):
+    """Stoppages, newest first."""
 
     stoppages: list[StoppageOut]
+    """the stoppages"""
     next: int | None
+    """for `before`; null: this was the last page"""
 
 
 def router(gate: Gate) -> APIRouter:
@@ -83,14 +114,21 @@ def router(gate: Gate) -> APIRouter:
     routes = APIRouter(tags=["service"])
 
     @routes.get(
-        "/api/v1/stoppages", summary="Declared stoppages", dependencies=[gate.allow("submissions:read")]
+        "/api/v1/stoppages",
+        summary="停产申报清单 | Declared stoppages",
+        dependencies=[gate.allow("submissions:read")],
     )
     async def declared(
-        unit: Annotated[str | None, Query(max_length=40)] = None,
-        since: AwareDatetime | None = None,
-        until: AwareDatetime | None = None,
-        limit: Annotated[int, Query(ge=1, le=500)] = 100,
-        before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+        unit: Annotated[
+            str | None,
+            Query(max_length=40, description="单位代码;默认全部 | of this unit; default: all in sight"),
+        ] = None,
+        since: Since = None,
+        until: Until = None,
+        limit: Annotated[int, Query(ge=1, le=500, description="stoppages a page, at most")] = 100,
+        before: Annotated[
+            int | None, Query(ge=1, lt=2**63, description="`next` of the answer before")
+        ] = None,
     ) -> StoppagesOut:
         """Stoppages in your sight that touch [since, until), newest first, also those withdrawn."""
         if unit is not None and "\0" in unit:
@@ -107,7 +145,7 @@ def router(gate: Gate) -> APIRouter:
     @routes.post(
         "/api/v1/stoppages",
         status_code=201,
-        summary="Declare a stoppage",
+        summary="申报停产 | Declare a stoppage",
         dependencies=[gate.allow("service:write")],
         openapi_extra=described(
             StoppageForm,
@@ -115,9 +153,7 @@ def router(gate: Gate) -> APIRouter:
              "reason": "年度检修", "equipment_codes": ["CNC-0012"]},
         ),
     )  # fmt: skip
-    async def declare(
-        request: Request, idempotency_key: Annotated[str | None, Header(max_length=200)] = None
-    ) -> StoppageOut:
+    async def declare(request: Request, idempotency_key: IdempotencyKey = None) -> StoppageOut:
         """While it holds nothing is due of its equipment: silence is not missing data. Up to 10 days back."""
         unit = await gate.unit(request)
         given = await read_form(gate, request, StoppageForm)
@@ -129,7 +165,7 @@ def router(gate: Gate) -> APIRouter:
 
     @routes.patch(
         "/api/v1/stoppages/{stoppage_id}",
-        summary="End or extend a stoppage",
+        summary="变更停产申报 | End or extend a stoppage",
         dependencies=[gate.allow("service:write")],
         openapi_extra=described(ChangeForm, {"to": "2026-11-26T11:00:00+08:00"}),
     )
@@ -144,7 +180,7 @@ def router(gate: Gate) -> APIRouter:
 
     @routes.delete(
         "/api/v1/stoppages/{stoppage_id}",
-        summary="Withdraw a stoppage",
+        summary="撤回停产申报 | Withdraw a stoppage",
         dependencies=[gate.allow("service:write")],
     )
     async def withdraw(stoppage_id: StoppageId, request: Request) -> StoppageOut:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 
+from ingest.api.answers import VERDICT
 from ingest.api.datasets import answer_of
 from ingest.api.gate import Gate
 from ingest.api.problems import Problem
@@ -15,6 +16,13 @@ from store import submissions
 from store.submissions import MEASUREMENTS
 
 _BATCH = re.compile(r"[0-9a-f]{32}")
+_Batch = Annotated[
+    str,
+    Path(
+        description="提交编号 | `batch` of the answer to the submission",
+        examples=["9f6c1f0e5b7a4c3d8e2a1b0c9d8e7f60"],
+    ),
+]
 
 
 def router(gate: Gate) -> APIRouter:
@@ -22,9 +30,14 @@ def router(gate: Gate) -> APIRouter:
     routes = APIRouter()
 
     @routes.get(
-        "/api/v1/submissions/{batch}", tags=["submissions"], dependencies=[gate.allow("submissions:read")]
+        "/api/v1/submissions/{batch}",
+        tags=["submissions"],
+        summary="一次提交的结论 | Verdict on a submission",
+        dependencies=[gate.allow("submissions:read")],
+        response_model=None,
+        responses={200: {"description": "结论 | the verdict", "content": VERDICT}},
     )
-    async def submission(batch: str, request: Request) -> dict[str, Any]:
+    async def submission(batch: _Batch, request: Request) -> dict[str, Any]:
         """The verdict on one of your submissions, as its sender was or would have been told."""
         unit = await gate.unit(request)
         found = None

@@ -6,31 +6,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pydantic import BaseModel
+from ingest.api.answers import Answer, Text
 
 
-class Text(BaseModel):
-    """A text in both languages."""
-
-    zh: str
-    en: str
-
-
-class Meaning(BaseModel):
-    """One indicator: `unit` is UCUM, ratios are fractions of 1; `periods` says what is computed at which level."""
+class Meaning(Answer):
+    """What an indicator means, and where it is computed."""
 
     code: str
+    """its name for programs"""
     group: str
+    """what it belongs to"""
     name: Text
+    """its name for people"""
     unit: str
+    """UCUM unit; ratios are fractions of 1"""
     kind: str
+    """how values of parts make up that of the whole"""
     direction: Literal["higher", "lower", "monitor"]
+    """which way is better"""
     formula: Text
+    """how it is computed"""
     numerator: Text | None
+    """of a ratio, what is above the line"""
     denominator: Text | None
+    """of a ratio, what is below the line"""
     periods: dict[str, list[str]]
+    """level → periods for which it is computed"""
     version: int
+    """version of the formula"""
     source: str
+    """the standard or policy that defines it"""
 
 
 @dataclass(frozen=True, slots=True)

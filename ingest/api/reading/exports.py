@@ -10,15 +10,27 @@ import numpy as np
 import pyarrow as pa
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from ingest.api.answers import BINARY, FILE_NAME
+from ingest.api.definitions import DatasetName
 from ingest.api.exporting import Exports, Table
 from ingest.api.gate import Gate
+from ingest.api.moments import Moment
 from ingest.api.problems import Problem
 from ingest.api.reading.catalogue import Catalogue
 from ingest.api.reading.indicators import Chosen
 from ingest.api.reading.latest import status_codes
-from ingest.api.reading.parameters import Code, From, Moment, To, absent, names, printed, whose
+from ingest.api.reading.parameters import (
+    EquipmentCode,
+    From,
+    To,
+    UnitCode,
+    absent,
+    names,
+    printed,
+    whose,
+)
 from ingest.api.reading.records import choose
-from ingest.api.reading.series import Quality
+from ingest.api.reading.series import Quality, QualityQuery
 from ingest.tables import MEDIA_TYPES, Format
 from store import figures, records, scope, series
 from store.database import Connection
@@ -53,11 +65,9 @@ FormatQuery = Annotated[
 ]
 FILE: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The file, streamed. One that ends without its last chunk is not complete.",
-        "content": {
-            kind.partition(";")[0]: {"schema": {"type": "string", "format": "binary"}}
-            for kind in MEDIA_TYPES.values()
-        },
+        "description": "文件,流式传输 | the file, streamed; one that ends without its last chunk is not complete",
+        "content": {kind.partition(";")[0]: BINARY for kind in MEDIA_TYPES.values()},
+        "headers": FILE_NAME,
     }
 }
 """What an export answers, for the OpenAPI document."""
@@ -69,6 +79,7 @@ def router(gate: Gate, exports: Exports, catalogue: Catalogue) -> APIRouter:
 
     @routes.get(
         "/api/v1/export/readings",
+        summary="导出读数 | Export readings",
         dependencies=[gate.allow("telemetry:read")],
         response_class=Response,
         responses=FILE,
@@ -77,11 +88,11 @@ def router(gate: Gate, exports: Exports, catalogue: Catalogue) -> APIRouter:
         request: Request,
         format: FormatQuery = "csv",
         tags: Annotated[str | None, Query(max_length=4000, description="names, separated by commas")] = None,
-        equipment: Code = None,
+        equipment: EquipmentCode = None,
         from_: From = None,
         to: To = None,
-        quality: Quality = "any",
-        unit: Code = None,
+        quality: QualityQuery = "any",
+        unit: UnitCode = None,
     ) -> Response:
         """Readings in [from, to) as they came, tag by tag in the order of time: of some tags, of an equipment, or all of a unit."""
         chosen = names("tags", tags, MOST_NAMES)
@@ -111,6 +122,7 @@ def router(gate: Gate, exports: Exports, catalogue: Catalogue) -> APIRouter:
 
     @routes.get(
         "/api/v1/export/indicators",
+        summary="导出指标值 | Export indicator values",
         dependencies=[gate.allow("indicators:read")],
         response_class=Response,
         responses=FILE,
@@ -136,16 +148,19 @@ def router(gate: Gate, exports: Exports, catalogue: Catalogue) -> APIRouter:
 
     @routes.get(
         "/api/v1/export/datasets/{name}",
+        summary="导出数据集 | Export records of a dataset",
         dependencies=[gate.allow("datasets:read")],
         response_class=Response,
         responses=FILE,
     )
     async def dataset(
         request: Request,
-        name: str,
+        name: DatasetName,
         format: FormatQuery = "csv",
-        unit: Code = None,
-        key: Annotated[str | None, Query(max_length=1000, description="the natural key")] = None,
+        unit: UnitCode = None,
+        key: Annotated[
+            str | None, Query(max_length=1000, description="the natural key, its fields joined by |")
+        ] = None,
         since: Annotated[Moment | None, Query(description="last reported then or later")] = None,
     ) -> Response:
         """All records of a dataset that hold, in your sight; values to choose several from are separated by semicolons."""

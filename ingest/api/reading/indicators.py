@@ -7,17 +7,20 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel
 
+from ingest.api.answers import Answer, Text
 from ingest.api.gate import Gate
-from ingest.api.reading.catalogue import Catalogue, Meaning, Text
+from ingest.api.reading.catalogue import Catalogue, Meaning
 from ingest.api.reading.parameters import (
     AsOf,
-    Code,
     Cursor,
+    EquipmentCode,
     From,
     Limit,
+    PilotCode,
+    SourceKey,
     To,
+    UnitCode,
     absent,
     behind,
     cursor,
@@ -31,47 +34,72 @@ from store.database import Connection, limit_statements
 from store.figures import Figure, Place, Wanted
 
 LEVELS = ("equipment", "enterprise", "cluster", "province", "source")
+_ONE_LEVEL = "|".join(LEVELS)
 MOST_CODES = 100
 _STATEMENT_S = 30
 
 
-class IndicatorValue(BaseModel):
-    """One value. `entity` names what it speaks of by public codes; `value` is null with a `reason` (see the catalogue)."""
+class IndicatorValue(Answer):
+    """One value of an indicator, for one entity and period."""
 
     code: str
+    """see GET /api/v1/indicators/catalogue"""
     name: Text | None
+    """of the indicator"""
     unit: str | None
+    """UCUM unit of the value; ratios are fractions of 1"""
     direction: Literal["higher", "lower", "monitor"] | None
+    """which way is better"""
     level: Literal["equipment", "enterprise", "cluster", "province", "source"]
+    """what kind of entity it speaks of"""
     entity: dict[str, str]
+    """unit, pilot, enterprise, equipment, source → public code: what it speaks of"""
     period: Literal["now", "hour", "day", "month"]
+    """how long the period is; now: a moving window"""
     period_start: datetime
+    """hours begin in UTC, days and months in +08:00"""
     value: float | None
+    """in `unit`; null with a `reason`"""
     numerator: float | None
+    """of a ratio, what is above the line"""
     denominator: float | None
+    """of a ratio, what is below the line"""
     n_inputs: int
+    """how many inputs it was computed from"""
     completeness: float | None
+    """fraction of what was due that was there"""
     formula_version: int
+    """version of the formula"""
     provenance: Literal["observed", "reported"]
+    """computed from readings, or from what units report"""
     provisional: bool
+    """the period is open still"""
     reason: str | None
+    """why there is no value: a code of the catalogue's `reasons`"""
     computed_at: datetime
+    """when it was computed"""
     superseded_at: datetime | None
+    """when another value of the same took its place"""
     age_s: float
+    """seconds since it was computed"""
 
 
-class IndicatorPage(BaseModel):
-    """Values, newest period first; go on with `cursor` = `next` until that is null."""
+class IndicatorPage(Answer):
+    """Values, newest period first."""
 
     indicators: list[IndicatorValue]
+    """the values"""
     next: str | None
+    """for `cursor`; null: this was the last page"""
 
 
-class CataloguePage(BaseModel):
-    """Every indicator, and why one can have no value."""
+class CataloguePage(Answer):
+    """What indicators mean."""
 
     indicators: list[Meaning]
+    """every indicator"""
     reasons: dict[str, Text]
+    """why an indicator can have no value: code → text"""
 
 
 class Chosen:
@@ -81,7 +109,12 @@ class Chosen:
         self,
         code: Annotated[str | None, Query(max_length=4000, description="codes, separated by commas")] = None,
         level: Annotated[
-            str | None, Query(max_length=100, description=f"of {', '.join(LEVELS)}, separated by commas")
+            str | None,
+            Query(
+                max_length=100,
+                description=f"of {', '.join(LEVELS)}, separated by commas",
+                json_schema_extra={"pattern": f"^({_ONE_LEVEL})(,({_ONE_LEVEL}))*$"},
+            ),
         ] = None,
         period: Annotated[
             Literal["now", "hour", "day", "month"],
@@ -90,13 +123,13 @@ class Chosen:
         from_: From = None,
         to: To = None,
         as_of: AsOf = None,
-        unit: Code = None,
-        pilot: Code = None,
+        unit: UnitCode = None,
+        pilot: PilotCode = None,
         enterprise: Annotated[
             str | None, Query(max_length=200, description="统一社会信用代码 (USCC)")
         ] = None,
-        equipment: Code = None,
-        source: Code = None,
+        equipment: EquipmentCode = None,
+        source: SourceKey = None,
     ) -> None:
         self.codes = names("code", code, MOST_CODES)
         self.levels = names("level", level, len(LEVELS))
@@ -135,6 +168,7 @@ def router(gate: Gate, catalogue: Catalogue) -> APIRouter:
 
     @routes.get(
         "/api/v1/indicators/catalogue",
+        summary="指标目录 | Catalogue of indicators",
         dependencies=[gate.allow("indicators:read")],
         response_model=CataloguePage,
     )
@@ -143,7 +177,10 @@ def router(gate: Gate, catalogue: Catalogue) -> APIRouter:
         return CataloguePage(indicators=[*catalogue.indicators.values()], reasons=dict(catalogue.reasons))
 
     @routes.get(
-        "/api/v1/indicators", dependencies=[gate.allow("indicators:read")], response_model=IndicatorPage
+        "/api/v1/indicators",
+        summary="指标值 | Indicator values",
+        dependencies=[gate.allow("indicators:read")],
+        response_model=IndicatorPage,
     )
     async def values(
         request: Request, chosen: Annotated[Chosen, Depends()], limit: Limit = 500, cursor: Cursor = None

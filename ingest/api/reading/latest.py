@@ -9,27 +9,52 @@ import numpy as np
 import numpy.typing as npt
 from fastapi import APIRouter, Query, Request, Response
 
+from ingest.api.answers import Answer
 from ingest.api.gate import Gate
-from ingest.api.reading.parameters import Code, printed, whose
+from ingest.api.reading.parameters import EquipmentCode, UnitCode, printed, whose
 from store import latest as store_latest
 from store.database import Connection
+
+
+class Latest(Answer):
+    """Columns of the same length, one entry a tag."""
+
+    tags: list[str]
+    """names of the tags"""
+    ts: list[int]
+    """time of the reading, µs since 1970, UTC, by the source's clock"""
+    value: list[float | None]
+    """in the tag's unit; of enums the number, null of text tags"""
+    text: list[str | None]
+    """of text tags the text, of enums the name; else null"""
+    quality: list[int]
+    """OPC UA StatusCode; 0 is good"""
+    received_at: list[int]
+    """µs since 1970, UTC, by the platform's clock"""
+    next: int | None
+    """for `after`; null: this was the last page"""
 
 
 def router(gate: Gate) -> APIRouter:
     """The route, on this process's gate."""
     routes = APIRouter()
 
-    @routes.get("/api/v1/latest", dependencies=[gate.allow("telemetry:read")])
+    @routes.get(
+        "/api/v1/latest",
+        summary="最新值 | Latest values",
+        response_model=Latest,
+        dependencies=[gate.allow("telemetry:read")],
+    )
     async def latest(
         request: Request,
-        tags: Annotated[str | None, Query(max_length=4000)] = None,
-        equipment: Code = None,
-        unit: Code = None,
-        after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
+        tags: Annotated[str | None, Query(max_length=4000, description="names, separated by commas")] = None,
+        equipment: EquipmentCode = None,
+        unit: UnitCode = None,
+        after: Annotated[int, Query(ge=0, lt=2**31, description="`next` of the answer before")] = 0,
     ) -> Response:
         """The latest value of each tag by source time, as columns; go on with `after` = `next`.
 
-        Of your own unit, or of the one you name in `unit`. `tags`: names, separated by commas. Times are µs since 1970, UTC.
+        Of your own unit, or of the one you name in `unit`; at most 20,000 tags a page.
         """
         printed(tags=tags, equipment=equipment)
         unit_id = await whose(gate, request, unit)

@@ -4,52 +4,41 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Query, Request
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from ingest.api.gate import Gate
+from ingest.api.moments import Moment
 from ingest.api.problems import Problem
 from store import scope
 
 T = TypeVar("T")
 
-_EARLIEST, _END = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-_UNESCAPED = re.compile(r"(\d) (\d\d:\d\d)$")
-
-
-def _plus(given: object) -> object:
-    """In an address a + that was not escaped arrives as a blank."""
-    return _UNESCAPED.sub(r"\1+\2", given) if isinstance(given, str) else given
-
-
-def _in_range(moment: datetime) -> datetime:
-    try:
-        utc = moment.astimezone(UTC)
-    except OverflowError:
-        utc = _END
-    if not (_EARLIEST <= utc < _END):
-        raise ValueError("must lie in the years 1970 to 2199 (UTC)")
-    return utc
-
-
-Moment = Annotated[AwareDatetime, BeforeValidator(_plus), AfterValidator(_in_range)]
 From = Annotated[Moment | None, Query(alias="from", description="RFC 3339 with a zone; inclusive")]
 To = Annotated[Moment | None, Query(description="RFC 3339 with a zone; exclusive")]
 AsOf = Annotated[
     Moment | None,
     Query(description="RFC 3339 with a zone: as it was known then; default: as it is known now"),
 ]
-Code = Annotated[str | None, Query(max_length=200)]
+UnitCode = Annotated[
+    str | None,
+    Query(
+        max_length=200,
+        description="单位代码;默认为自己的单位 | code of a unit in your sight; default: your own",
+    ),
+]
+PilotCode = Annotated[str | None, Query(max_length=200, description="试点代码 | code of a pilot")]
+EquipmentCode = Annotated[str | None, Query(max_length=200, description="设备代码 | code of an equipment")]
+SourceKey = Annotated[
+    str | None, Query(max_length=200, description="数据来源,见 GET /api/v1/sources | a source of data")
+]
 Cursor = Annotated[
     str | None, Query(max_length=2000, description="`next` of the answer before, as it was given")
 ]
-Limit = Annotated[int, Query(ge=1, le=5000)]
+Limit = Annotated[int, Query(ge=1, le=5000, description="每页条数 | entries a page, at most")]
 
 
 def printed(**given: str | None) -> None:

@@ -8,16 +8,17 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 import psycopg
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel
 
+from ingest.api.answers import Answer
+from ingest.api.definitions import DatasetName
 from ingest.api.gate import Gate
+from ingest.api.moments import Moment
 from ingest.api.problems import Problem
 from ingest.api.reading.parameters import (
     AsOf,
-    Code,
     Cursor,
     Limit,
-    Moment,
+    UnitCode,
     absent,
     behind,
     cursor,
@@ -33,43 +34,62 @@ from store.records import Wanted
 _STATEMENT_S = 30
 
 
-class RecordRow(BaseModel):
-    """One record as it was reported. `revision` and `received_at` are null for who sees the record but not the unit."""
+class RecordRow(Answer):
+    """One record as it was reported."""
 
     unit: str | None
+    """code of the lead unit that reported it; null, as `revision` and `received_at`, for who does not see that"""
     key: str
+    """the natural key, its fields joined by |"""
     revision: int | None
+    """1 for the first state of the record"""
     received_at: datetime | None
+    """when this state came"""
     record: dict[str, Any]
+    """its fields, as the dataset's schema has them"""
 
 
-class RecordPage(BaseModel):
-    """Records that hold; go on with `cursor` = `next` until that is null."""
+class RecordPage(Answer):
+    """Records that hold, or held."""
 
     dataset: str
+    """which dataset"""
     records: list[RecordRow]
+    """the records, by their keys"""
     next: str | None
+    """for `cursor`; null: this was the last page"""
 
 
-class Revision(BaseModel):
-    """One state of a record: who sent it in which batch, and why it was corrected."""
+class Revision(Answer):
+    """One state of a record."""
 
     revision: int
+    """1 for the first"""
     received_at: datetime
+    """when it came"""
     batch: str
+    """the submission it came in"""
     record: dict[str, Any]
+    """its fields; of a withdrawal the key and `withdrawn`"""
     reason: str | None = None
+    """why it was corrected"""
     voucher: str | None = None
+    """number of the document that proves it"""
     reported_by: str | None = None
+    """who sent it"""
 
 
-class RevisionPage(BaseModel):
-    """All states of one record, the first first; go on with `after` = `next` until that is null."""
+class RevisionPage(Answer):
+    """All states of one record, the first first."""
 
     dataset: str
+    """which dataset"""
     key: str
+    """the natural key"""
     revisions: list[Revision]
+    """the states"""
     next: int | None
+    """for `after`; null: this was the last page"""
 
 
 class _PastPlace(NamedTuple):
@@ -87,14 +107,17 @@ def router(gate: Gate) -> APIRouter:
 
     @routes.get(
         "/api/v1/datasets/{name}/records",
+        summary="数据集记录 | Records of a dataset",
         dependencies=[gate.allow("datasets:read")],
         response_model=RecordPage,
     )
     async def held(
         request: Request,
-        name: str,
-        unit: Code = None,
-        key: Annotated[str | None, Query(max_length=1000, description="the natural key")] = None,
+        name: DatasetName,
+        unit: UnitCode = None,
+        key: Annotated[
+            str | None, Query(max_length=1000, description="the natural key, its fields joined by |")
+        ] = None,
         since: Annotated[Moment | None, Query(description="last reported then or later")] = None,
         as_of: AsOf = None,
         limit: Limit = 500,
@@ -115,15 +138,19 @@ def router(gate: Gate) -> APIRouter:
 
     @routes.get(
         "/api/v1/datasets/{name}/revisions",
+        summary="一条记录的历次修订 | Revisions of a record",
         dependencies=[gate.allow("datasets:read")],
         response_model=RevisionPage,
     )
     async def revisions(
         request: Request,
-        name: str,
-        key: Annotated[str, Query(max_length=1000, description="the natural key")],
-        unit: Code = None,
-        after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
+        name: DatasetName,
+        key: Annotated[
+            str,
+            Query(max_length=1000, description="the natural key, its fields joined by |", examples=["M-03"]),
+        ],
+        unit: UnitCode = None,
+        after: Annotated[int, Query(ge=0, lt=2**31, description="`next` of the answer before")] = 0,
         limit: Limit = 100,
     ) -> Response:
         """Every state that one record ever had, with when, by whom and why."""

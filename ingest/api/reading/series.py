@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 import psycopg
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel
 
+from ingest.api.answers import Answer
 from ingest.api.gate import Gate
 from ingest.api.problems import Problem
 from ingest.api.reading.latest import status_codes
-from ingest.api.reading.parameters import Code, From, To, absent, names, whose
+from ingest.api.reading.parameters import From, To, UnitCode, absent, names, whose
 from store import scope, series
 from store.database import Connection, limit_statements
 from store.scope import Tag
@@ -31,43 +31,67 @@ _ROLLUPS_AT_ONCE = 2
 _TEXTS = 2_000
 
 Quality = Literal["any", "usable", "good"]
+QualityQuery = Annotated[Quality, Query(description="which readings count: any, usable (not bad), good")]
 
 
-class Series(BaseModel):
+class Series(Answer):
     """One tag: `points` says what the columns are. All columns that are not null have the same length.
 
-    raw: ts, value, quality (StatusCode). buckets: ts (the start), first, last, min, max, mean (of the readings),
-    count, good, bad; buckets without a reading are left out. texts: ts, text, quality.
+    raw: ts, value, quality. buckets: ts, first, last, min, max, mean, count, good, bad; buckets without a reading
+    are left out. texts: ts, text, quality.
     """
 
     tag: str
+    """name of the tag"""
     signal: str
+    """the signal, see code table `signal`"""
     data_type: str
+    """see code table `data_type`"""
     unit: str
+    """UCUM unit of the values"""
     points: Literal["raw", "buckets", "texts"]
+    """readings as they came, rolled up, or texts"""
     bucket_s: float | None
+    """width of the buckets, s"""
     names: dict[str, str] | None
+    """of enums: value → name"""
     ts: list[int]
+    """µs since 1970, UTC: of the readings by the source's clock, of buckets their start"""
     value: list[float | None] | None = None
+    """of the readings"""
     text: list[str] | None = None
+    """of the readings"""
     quality: list[int] | None = None
+    """OPC UA StatusCode of the readings; 0 is good"""
     first: list[float | None] | None = None
+    """value of each bucket's first reading"""
     last: list[float | None] | None = None
+    """value of each bucket's last reading"""
     min: list[float | None] | None = None
+    """least value in each bucket"""
     max: list[float | None] | None = None
+    """greatest value in each bucket"""
     mean: list[float | None] | None = None
+    """arithmetic mean of the readings in each bucket"""
     count: list[int] | None = None
+    """readings in each bucket"""
     good: list[int] | None = None
+    """readings of good quality in each bucket"""
     bad: list[int] | None = None
-    next: str | None
+    """readings of bad quality in each bucket"""
+    next: datetime | None
+    """of texts: go on with `from` = this; null: these are all"""
 
 
-class SeriesPage(BaseModel):
-    """One entry a tag, in the order asked for. Times are µs since 1970, UTC."""
+class SeriesPage(Answer):
+    """One entry a tag, in the order asked for."""
 
     start: datetime
+    """from this moment on"""
     end: datetime
+    """until before this moment"""
     series: list[Series]
+    """the readings"""
 
 
 def router(gate: Gate) -> APIRouter:
@@ -75,17 +99,29 @@ def router(gate: Gate) -> APIRouter:
     routes = APIRouter()
     turns = asyncio.Semaphore(_ROLLUPS_AT_ONCE)
 
-    @routes.get("/api/v1/series", dependencies=[gate.allow("telemetry:read")], response_model=SeriesPage)
+    @routes.get(
+        "/api/v1/series",
+        summary="时间序列 | Readings over time",
+        response_model=SeriesPage,
+        dependencies=[gate.allow("telemetry:read")],
+    )
     async def readings(
         request: Request,
-        tags: Annotated[str, Query(max_length=4000, description="1 to 20 names, separated by commas")],
+        tags: Annotated[
+            str,
+            Query(
+                max_length=4000,
+                description="1 to 20 names, separated by commas",
+                examples=["CNC-0012.produced,CNC-0012.state"],
+            ),
+        ],
         from_: From = None,
         to: To = None,
-        points: Annotated[int, Query(ge=1, le=MOST_POINTS)] = MOST_POINTS,
-        quality: Annotated[
-            Quality, Query(description="which readings count: any, usable (not bad), good")
-        ] = "any",
-        unit: Code = None,
+        points: Annotated[
+            int, Query(ge=1, le=MOST_POINTS, description="最多点数 | points of each tag, at most")
+        ] = MOST_POINTS,
+        quality: QualityQuery = "any",
+        unit: UnitCode = None,
     ) -> Response:
         """Readings of some tags in [from, to), by default the last 24 hours, at most `points` of each.
 
