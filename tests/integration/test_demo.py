@@ -220,11 +220,12 @@ def test_faults_and_dying_servers_do_not_change_what_a_machine_hour_comes_to(tmp
         hours = truth(data)
         hours = hours[hours["hour"] < hours["hour"].max()]  # the newest is still arriving
 
-        # Of the late messages one in five is minutes late by the real clock, and what it would tell of a change
-        # of state is known only from the next keep-alive: nearly all machine-hours are exact, not every one.
+        # Of a hundred messages two are late, one in five of these by 2 to 15 minutes of the real clock, longer than
+        # is waited for here. What it would tell of a change of state is known only from the next keep-alive: of
+        # 30 machine-hours one is expected to be inexact when it is looked at, four are not.
         def true_enough() -> bool:
             found = compared(data, hours)
-            return len(found) == len(hours) and min(faithful(found).values()) >= 0.95
+            return len(found) == len(hours) and min(faithful(found).values()) >= 0.9
 
         assert until(true_enough, 120), (faithful(compared(data, hours)), compared(data, hours).to_string())
         assert not compared(data, hours)["provisional"].any()
