@@ -20,7 +20,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.requests import ClientDisconnect
 
-from dashboard import oidc
+from dashboard import handbook, oidc
 from dashboard.login import SESSION_COOKIE, local_path, same_origin
 from dashboard.oidc import Authority
 from dashboard.texts import DEFAULT, Language, language_of, text
@@ -44,7 +44,7 @@ def add_routes(
     expect: Callable[[Principal], object],
     authority: Authority | None = None,
 ) -> None:
-    """Declare /login, /login/end and /language/{code}; all open, none shows data.
+    """Declare /login, /login/end, /language/{code} and the documentation; all open, none shows data.
 
     `secure`: cookies for HTTPS only. `expect` is told who has just logged in;
     `authority`: vouches for people too.
@@ -159,6 +159,7 @@ def add_routes(
         routes += [("/login/oidc", to_authority, "GET"), ("/login/oidc/back", from_authority, "GET")]
     for path, handler, method in routes:
         api.add_api_route(path, handler, methods=[method], include_in_schema=False, response_model=None)
+    handbook.add_routes(api, LANGUAGE_COOKIE)
 
 
 async def _form(request: Request) -> dict[str, str]:
@@ -192,6 +193,7 @@ def _login_page(
         next=escape(onward),
         problem=f'<p class="login-problem" role="alert">{escape(problem)}</p>' if problem else "",
         oidc=f'<a class="chip" href="/login/oidc?next={quote(onward)}">{escape(label)}</a>' if label else "",
+        docs=escape(text(lang, "docs")),
         other=other,
         other_name=escape(text(lang, "other_language")),
     )

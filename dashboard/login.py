@@ -17,7 +17,17 @@ from store.identity import Principal
 from store.sessions import Sessions
 
 SESSION_COOKIE = "qunce_session"
-OPEN = ("/api/", "/healthz", "/metrics", "/login", "/login/oidc/", "/language/", "/assets/open/")
+OPEN = (
+    "/api/",
+    "/healthz",
+    "/metrics",
+    "/login",
+    "/login/oidc/",
+    "/language/",
+    "/docs",
+    "/docs/",
+    "/assets/open/",
+)
 """Paths for everybody: the open interface and the metrics have their own keys; a name that ends in / opens what is below it."""
 CALLBACK_BYTES = 2**20
 """Of what a page sends back; files go to the open interface."""

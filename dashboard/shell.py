@@ -113,7 +113,7 @@ def _person(language: Language, who: Principal) -> Component:
         ],
         className="person",
         id="person",
-        title=who.name,
+        title=f"{who.display_name} · {who.name}" if who.display_name else who.name,
     )
 
 

@@ -28,7 +28,14 @@ def layout(view: View) -> Component:
     return html.Div(
         [
             html.H1(text(view.language, f"home.{role}")),
-            html.P(text(view.language, f"home.{role}.more"), className="home-note"),
+            html.P(
+                [
+                    text(view.language, f"home.{role}.more"),
+                    " ",
+                    html.A(text(view.language, "docs"), href="/docs"),
+                ],
+                className="home-note",
+            ),
             panel(
                 text(view.language, f"home.{role}.list"),
                 h.slot(ids.HOME_LIST, listed(view, role), className="table-wrap"),

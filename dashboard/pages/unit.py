@@ -9,15 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from dash import Dash, html
+from dash import Dash, dcc, html
 from dash.development.base_component import Component
 
 from dashboard import ids
 from dashboard import markup as h
 from dashboard.blocks import panel
+from dashboard.login import viewer
 from dashboard.pages import Page, View
 from dashboard.snapshot import Snapshot
-from dashboard.texts import Language, text, texts
+from dashboard.texts import Language, either, text, texts
+from store.overview import Pilot
+from store.supply import Supply
 
 SECTIONS = ("keys", "quality", "stoppages", "submissions", "refused")
 
@@ -27,6 +30,7 @@ def layout(view: View) -> Component:
     lang = view.language
     return html.Div(
         [
+            *([_choice(view)] if viewer().role == "operator" else []),
             html.P(text(lang, "own.loading"), id="unit-notice", className="unit-notice", role="status"),
             *(
                 panel(
@@ -42,6 +46,33 @@ def layout(view: View) -> Component:
         **h.attributes(
             {"data-texts": _texts(lang), "data-unit": view.query.get("unit", ""), "data-zone": view.zone}
         ),
+    )
+
+
+def _choice(view: View) -> Component:
+    """An operator chooses whose page it is: among the units that have a pilot or sent something, or by any code."""
+    picture = view.snapshot.picture
+    named: list[Pilot | Supply] = [*picture.pilots, *picture.supplies] if picture else []
+    units = {one.unit_code: either(view.language, one.unit_zh, one.unit_en) for one in named}
+    return html.Form(
+        [
+            html.Label(
+                [
+                    html.Span(text(view.language, "own.unit")),
+                    dcc.Input(
+                        name="unit", value=view.query.get("unit", ""), list="unit-codes", required=True
+                    ),
+                ],
+                className="unit-field",
+            ),
+            html.Datalist(
+                [html.Option(label=name, value=code) for code, name in sorted(units.items())], id="unit-codes"
+            ),
+            html.Button(text(view.language, "own.go"), type="submit", className="chip"),
+        ],
+        method="get",
+        action="/unit",
+        className="unit-form unit-choice",
     )
 
 
