@@ -25,12 +25,18 @@ _LINK = re.compile(r"(?P<name>[a-z]+)(?:\.zh-CN)?\.md(?P<part>#.*)?")
 
 
 class _Renderer(RendererHTML):
-    """Links between the documents lead to their pages."""
+    """Links between the documents lead to their pages, and are called by their titles; one to the same document
+    leads to it in the other language. `env`: `name`, `lang`, `other`.
+    """
 
     def link_open(self, tokens: Any, idx: int, options: Any, env: Any) -> str:
-        found = _LINK.fullmatch(tokens[idx].attrGet("href") or "")
+        href = tokens[idx].attrGet("href") or ""
+        found = _LINK.fullmatch(href)
         if found is not None and found["name"] in CHAPTERS:
-            tokens[idx].attrSet("href", f"/docs/{found['name']}{found['part'] or ''}")
+            page = f"/docs/{found['name']}{found['part'] or ''}"
+            tokens[idx].attrSet("href", page if found["name"] != env["name"] else f"/language/{env['other']}")
+            if tokens[idx + 1].content == href:
+                tokens[idx + 1].content = text(env["lang"], f"docs.{found['name']}")
         return self.renderToken(tokens, idx, options, env)
 
 
@@ -78,5 +84,5 @@ def page(name: str, lang: Language) -> str:
         links=links,
         other=other,
         other_name=escape(text(lang, "other_language")),
-        content=_MARKDOWN.render(source.read_text("utf-8")),
+        content=_MARKDOWN.render(source.read_text("utf-8"), {"name": name, "lang": lang, "other": other}),
     )

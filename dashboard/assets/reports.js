@@ -201,7 +201,9 @@
     parts.bars = make("div", { class: "report-bars" });
     parts.form.replaceChildren(
       make("label", { class: "report-label", for: "reports-dataset" }, say("dataset")), parts.dataset,
-      make("p", { class: "report-templates" }, [parts.xlsx, parts.csv]),
+      make("p", { class: "report-templates" }, [
+        parts.xlsx, parts.csv, make("a", { class: "chip", href: "/docs/reporting", target: "_blank" }, say("docs"))
+      ]),
       parts.drop,
       make("label", { class: "report-label", for: "reports-reason" }, say("reason")), parts.reason,
       make("label", { class: "report-switch" }, [parts.dry, " " + say("dry_run")]),

@@ -275,12 +275,25 @@
     }).catch(told);
   }
 
+  /* An operator says whose page it is: one of those known here, or any other code. */
+  function choice() {
+    var known = JSON.parse(page.dataset.units);
+    return make("form", { "class": "unit-form", action: "/unit", method: "get" }, [
+      field("unit", make("input", { name: "unit", value: unit, list: "unit-codes", required: true, autocomplete: "off" })),
+      make("datalist", { id: "unit-codes" }, Object.keys(known).sort().map(function (code) {
+        return make("option", { value: code }, known[code]);
+      })),
+      make("button", { type: "submit", "class": "chip is-main" }, t("go"))
+    ]);
+  }
+
   function begin(found) {
     page = found;
     texts = JSON.parse(page.dataset.texts);
     unit = page.dataset.unit;
     ask("GET", "me").then(function (who) {
       me = who;
+      if (!me.unit) { section("choice").replaceChildren(choice()); }
       if (!me.unit && !unit) { notice(t("for_units"), true); return; }
       notice("");
       ask("GET", "codes/stoppage_kind").then(function (table_) { kinds = table_.codes; }).catch(function () { kinds = []; }).then(stoppages);

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from dash import Dash, dcc, html
+from dash import Dash, html
 from dash.development.base_component import Component
 
 from dashboard import ids
@@ -30,7 +30,7 @@ def layout(view: View) -> Component:
     lang = view.language
     return html.Div(
         [
-            *([_choice(view)] if viewer().role == "operator" else []),
+            html.Div(id="unit-choice", className="unit-choice"),
             html.P(text(lang, "own.loading"), id="unit-notice", className="unit-notice", role="status"),
             *(
                 panel(
@@ -44,36 +44,23 @@ def layout(view: View) -> Component:
         id=ids.UNIT,
         className="page-unit",
         **h.attributes(
-            {"data-texts": _texts(lang), "data-unit": view.query.get("unit", ""), "data-zone": view.zone}
+            {
+                "data-texts": _texts(lang),
+                "data-unit": view.query.get("unit", ""),
+                "data-units": json.dumps(_units(view), ensure_ascii=False),
+                "data-zone": view.zone,
+            }
         ),
     )
 
 
-def _choice(view: View) -> Component:
-    """An operator chooses whose page it is: among the units that have a pilot or sent something, or by any code."""
+def _units(view: View) -> dict[str, str]:
+    """For operators, the units that have a pilot or sent something: code → name."""
     picture = view.snapshot.picture
-    named: list[Pilot | Supply] = [*picture.pilots, *picture.supplies] if picture else []
-    units = {one.unit_code: either(view.language, one.unit_zh, one.unit_en) for one in named}
-    return html.Form(
-        [
-            html.Label(
-                [
-                    html.Span(text(view.language, "own.unit")),
-                    dcc.Input(
-                        name="unit", value=view.query.get("unit", ""), list="unit-codes", required=True
-                    ),
-                ],
-                className="unit-field",
-            ),
-            html.Datalist(
-                [html.Option(label=name, value=code) for code, name in sorted(units.items())], id="unit-codes"
-            ),
-            html.Button(text(view.language, "own.go"), type="submit", className="chip"),
-        ],
-        method="get",
-        action="/unit",
-        className="unit-form unit-choice",
-    )
+    if viewer().role != "operator" or picture is None:
+        return {}
+    named: list[Pilot | Supply] = [*picture.pilots, *picture.supplies]
+    return {one.unit_code: either(view.language, one.unit_zh, one.unit_en) for one in named}
 
 
 def _texts(lang: Language) -> str:
