@@ -217,10 +217,10 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "Datasets are: {known}",
         ),
         "invalid_field": Reason(
-            "{field}:{detail}",
+            "{field}:{detail_zh}",
             "{field}: {detail}",
-            "请按接口文档更正该字段",
-            "Correct the field as the interface document says",
+            "请按该规则更正此字段后重发;各字段的定义见数据集文档(docs/datasets)",
+            "Correct the field by that rule and send it again; the datasets' documentation (docs/datasets) describes every field",
         ),
         "unknown_reference": Reason(
             "{field} 指向未登记的 {got}",

@@ -7,8 +7,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ingest.datasets.breaches import broken, ordered
 from ingest.datasets.fields import NONE, Amount, Count, Day, Name, Ticked, Uscc, Wan, about
-from ingest.datasets.record import Record, ordered
+from ingest.datasets.record import Record
 
 Band = Literal["0-10", "10-20", "20-40", "40-60", "60-100"]
 BANDS = {
@@ -186,12 +187,8 @@ class DigitalAssessment(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(
-            self.equipment_digital, self.equipment_total, "equipment_digital is more than equipment_total"
-        )
-        ordered(
-            self.equipment_networked, self.equipment_total, "equipment_networked is more than equipment_total"
-        )
+        ordered(self, "equipment_digital", "equipment_total")
+        ordered(self, "equipment_networked", "equipment_total")
         _in_band(
             "q2_digital_equipment", self.q2_digital_equipment, self.equipment_digital, self.equipment_total
         )
@@ -208,7 +205,11 @@ class DigitalAssessment(Record):
         _as_figured("q14_market", self.q14_market, (revenue, self.employees), (before, self.employees_before))
         _as_figured("q15_value", self.q15_value, (self.cost_wan, revenue), (self.cost_before_wan, before))
         if (self.method == "on_site") != (self.assessor is not None):
-            raise ValueError("assessor belongs to the method on_site, and it to it")
+            raise broken(
+                "评定机构(assessor)仅在评测方式(method)为现场评定(on_site)时填写,且此时必填",
+                "assessor belongs to the method on_site, and it to it",
+                field="assessor",
+            )
         return self
 
 
@@ -216,7 +217,11 @@ def _in_band(field: str, band: str, part: int, whole: int) -> None:
     percent = 100 * part / whole if whole else 0.0
     low, high = _EDGES[band]
     if not (low < percent <= high or (low == 0 and percent == 0)):
-        raise ValueError(f"{field} is {band} %, but the figures give {percent:.1f} %")
+        raise broken(
+            f"所选区间为 {band} %,而按所填台数计算为 {percent:.1f} %",
+            f"{field} is {band} %, but the figures give {percent:.1f} %",
+            field=field,
+        )
 
 
 def _as_figured(field: str, said: str, now: tuple[float, float], before: tuple[float, float]) -> None:
@@ -225,7 +230,11 @@ def _as_figured(field: str, said: str, now: tuple[float, float], before: tuple[f
         return
     change = now[0] / now[1] - before[0] / before[1]
     if (said == "increased" and change <= 0) or (said == "decreased" and change >= 0):
-        raise ValueError(f"{field} says {said}, but the figures give {change:+.6g}")
+        raise broken(
+            f"所选为{CHANGES[said]}({said}),而按所填数据计算的变化为 {change:+.6g}",
+            f"{field} says {said}, but the figures give {change:+.6g}",
+            field=field,
+        )
 
 
 class CmmmAssessment(Record):

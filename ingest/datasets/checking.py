@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from ingest.batch import Refusal
+from ingest.datasets.breaches import field_of, told
 from ingest.datasets.record import Record
 from ingest.datasets.registry import DATASETS
 
@@ -110,7 +111,7 @@ def _refusal(
     dataset: str, index: int, error: ErrorDetails, original: bytes, model: type[BaseModel]
 ) -> Refusal:
     # The sender's own field names come back in it: shortened, and without what cannot be stored.
-    field = ".".join(str(part) for part in error["loc"])[:_FIELD_SHOWN].replace("\0", "\N{SYMBOL FOR NULL}")
+    field = field_of(error)[:_FIELD_SHOWN].replace("\0", "\N{SYMBOL FOR NULL}")
     place = f"{dataset} records[{index}]" + (f".{field}" if field else "")
     kind = error["type"]
     if kind == "missing":
@@ -118,5 +119,4 @@ def _refusal(
     if kind == "extra_forbidden":
         known = ", ".join(model.model_fields)
         return Refusal(place, "unknown_field", {"field": field, "known": known}, original)
-    detail = error["msg"].removeprefix("Value error, ")
-    return Refusal(place, "invalid_field", {"field": field or "record", "detail": detail}, original)
+    return Refusal(place, "invalid_field", {"field": field or "record"} | told(error, model), original)

@@ -9,9 +9,12 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, AwareDatetime, Field
 from pydantic.config import JsonDict
 
+from ingest.datasets.breaches import broken
+
 _EARLIEST, _END = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 _ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 _DECIMALS = {"yuan": 2, "10,000 yuan": 6}
+_UNITS_ZH = {"yuan": "元", "10,000 yuan": "万元"}
 
 
 def about(zh: str, en: str, example: Any, labels: Mapping[str, str] | None = None) -> Any:
@@ -34,20 +37,23 @@ def uscc_is_valid(code: str) -> bool:
 
 def _uscc(code: str) -> str:
     if not uscc_is_valid(code):
-        raise ValueError("not a 统一社会信用代码: the check character does not match (GB 32100-2015)")
+        raise broken(
+            "不是有效的统一社会信用代码:校验码不符(GB 32100-2015)",
+            "not a 统一社会信用代码: the check character does not match (GB 32100-2015)",
+        )
     return code
 
 
 def _utc(moment: datetime) -> datetime:
     if not (_EARLIEST <= moment < _END):
-        raise ValueError("must lie in the years 2000 to 2099 (UTC)")
+        raise broken("应在 2000 至 2099 年之间(UTC)", "must lie in the years 2000 to 2099 (UTC)")
     # The same instant in another zone is the same report, not a correction.
     return moment.astimezone(UTC)
 
 
 def _day(day: date) -> date:
     if not (1900 <= day.year < 2100):
-        raise ValueError("must lie in the years 1900 to 2099")
+        raise broken("应在 1900 至 2099 年之间", "must lie in the years 1900 to 2099")
     return day
 
 
@@ -56,7 +62,10 @@ def _exact(unit: str) -> AfterValidator:
 
     def check(amount: float) -> float:
         if round(amount, decimals) != amount:
-            raise ValueError(f"at most {decimals} decimals ({unit}): a hundredth of a yuan is the least")
+            raise broken(
+                f"最多 {decimals} 位小数({_UNITS_ZH[unit]}),精确到分",
+                f"at most {decimals} decimals ({unit}): a hundredth of a yuan is the least",
+            )
         return amount
 
     return AfterValidator(check)
@@ -64,11 +73,11 @@ def _exact(unit: str) -> AfterValidator:
 
 def _ticked(values: list[str]) -> list[str]:
     if not values:
-        raise ValueError("tick something, or none")
+        raise broken("至少选一项;都没有时选 none(无)", "tick something, or none")
     if len(set(values)) < len(values):
-        raise ValueError("names a value twice")
+        raise broken("同一选项出现两次", "names a value twice")
     if len(values) > 1 and "none" in values:
-        raise ValueError("none stands alone")
+        raise broken("none(无)不能与其他选项同时选", "none stands alone")
     return sorted(values)  # the order in which they were ticked says nothing
 
 

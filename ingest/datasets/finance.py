@@ -6,8 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ingest.datasets.breaches import broken, ordered
 from ingest.datasets.fields import Day, Name, Number, Share, Uscc, Wan, about
-from ingest.datasets.record import Record, ordered
+from ingest.datasets.record import Record
 
 KINDS = {"loan": "贷款", "credit_line": "授信额度"}
 RISKS = {
@@ -30,7 +31,7 @@ class CreditAuthorisation(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.valid_from, self.valid_to, "valid_to must be after valid_from", strictly=True)
+        ordered(self, "valid_from", "valid_to", strictly=True)
         return self
 
 
@@ -60,9 +61,9 @@ class Loan(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.disbursed_on, self.due_on, "due_on must be after disbursed_on", strictly=True)
+        ordered(self, "disbursed_on", "due_on", strictly=True)
         if self.kind == "loan" and self.annual_rate is None:
-            raise ValueError("a loan needs its annual_rate")
+            raise broken("贷款须填年利率(annual_rate)", "a loan needs its annual_rate", field="annual_rate")
         return self
 
 

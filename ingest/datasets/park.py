@@ -6,8 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ingest.datasets.breaches import broken, ordered
 from ingest.datasets.fields import Amount, Code, Day, Hours, Name, Uscc, about
-from ingest.datasets.record import Record, ordered
+from ingest.datasets.record import Record
 
 RESIDENCES = {"lease": "实体租赁或自有", "virtual": "虚拟园区协议"}
 ASSETS = {"land": "土地(亩)", "factory": "厂房(平方米)", "capacity": "产能(小时)", "equipment": "设备(台)"}
@@ -31,8 +32,8 @@ class ParkSpace(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.leased_m2, self.total_m2, "leased_m2 is more than total_m2")
-        ordered(self.in_production_m2, self.leased_m2, "in_production_m2 is more than leased_m2")
+        ordered(self, "leased_m2", "total_m2")
+        ordered(self, "in_production_m2", "leased_m2")
         return self
 
 
@@ -59,7 +60,7 @@ class ParkResidence(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.valid_from, self.valid_to, "valid_to must be after valid_from", strictly=True)
+        ordered(self, "valid_from", "valid_to", strictly=True)
         return self
 
 
@@ -92,9 +93,13 @@ class IdleAsset(Record):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.reused_on is None) != (self.reused_quantity is None):
-            raise ValueError("reused_on and reused_quantity belong together")
-        ordered(self.listed_on, self.reused_on, "reused_on must not be before listed_on")
-        ordered(self.reused_quantity, self.quantity, "reused_quantity is more than quantity")
+            raise broken(
+                "盘活日期(reused_on)与已盘活数量(reused_quantity)须同时填写",
+                "reused_on and reused_quantity belong together",
+                field="reused_on" if self.reused_on is None else "reused_quantity",
+            )
+        ordered(self, "listed_on", "reused_on")
+        ordered(self, "reused_quantity", "quantity")
         return self
 
 
@@ -112,7 +117,7 @@ class SharedCapacity(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.used_h, self.offered_h, "used_h is more than offered_h")
+        ordered(self, "used_h", "offered_h")
         return self
 
 

@@ -6,8 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ingest.datasets.breaches import broken, ordered
 from ingest.datasets.fields import Amount, Code, Count, Day, Moment, Name, Number, Uscc, Wan, about
-from ingest.datasets.record import Record, ordered
+from ingest.datasets.record import Record
 
 APP_KINDS = {"app": "工业APP", "mechanism_model": "机理模型", "microservice": "微服务组件"}
 SPANS = {"hour": "小时", "day": "日"}
@@ -34,7 +35,7 @@ class App(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.published_on, self.retired_on, "retired_on must be after published_on", strictly=True)
+        ordered(self, "published_on", "retired_on", strictly=True)
         return self
 
 
@@ -59,8 +60,8 @@ class Subscription(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.start_on, self.end_on, "end_on must be after start_on", strictly=True)
-        ordered(self.paid_wan, self.amount_wan, "paid_wan is more than amount_wan")
+        ordered(self, "start_on", "end_on", strictly=True)
+        ordered(self, "paid_wan", "amount_wan")
         return self
 
 
@@ -86,7 +87,7 @@ class AppUsage(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.users, self.sessions, "users is more than sessions")
+        ordered(self, "users", "sessions")
         return self
 
 
@@ -108,12 +109,16 @@ class ApiStatistic(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.succeeded, self.calls, "succeeded is more than calls")
+        ordered(self, "succeeded", "calls")
         local_hour = (self.start.hour + 8) % 24  # validated to be UTC
         if self.start.minute or self.start.second or self.start.microsecond:
-            raise ValueError("start must be a full hour")
+            raise broken("时段起点(start)应为整点", "start must be a full hour", field="start")
         if self.span == "day" and local_hour:
-            raise ValueError("the start of a day must be midnight of +08:00")
+            raise broken(
+                "按日统计时,起点(start)应为 +08:00 的零点",
+                "the start of a day must be midnight of +08:00",
+                field="start",
+            )
         return self
 
 
@@ -140,7 +145,7 @@ class IdentifierStatistic(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.registered, self.registered_total, "registered is more than registered_total")
+        ordered(self, "registered", "registered_total")
         return self
 
 
@@ -164,6 +169,6 @@ class SatisfactionSurvey(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.opened_on, self.closed_on, "closed_on must not be before opened_on")
-        ordered(self.respondents, self.invited, "respondents is more than invited")
+        ordered(self, "opened_on", "closed_on")
+        ordered(self, "respondents", "invited")
         return self

@@ -6,8 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ingest.datasets.breaches import ordered
 from ingest.datasets.fields import Amount, Code, Count, Moment, Name, Number, Period, Uscc, about
-from ingest.datasets.record import Record, ordered
+from ingest.datasets.record import Record
 
 KINDS = {"shift": "班次", "break": "班间休息", "planned_downtime": "计划停机"}
 CARRIERS = {
@@ -35,7 +36,7 @@ class ShiftCalendar(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.start, self.end, "end must be after start", strictly=True)
+        ordered(self, "start", "end", strictly=True)
         return self
 
 
@@ -72,8 +73,8 @@ class ProductionOrder(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.start, self.end, "end must be after start", strictly=True)
-        ordered(self.start, self.delivered_at, "delivered_at must be after start", strictly=True)
+        ordered(self, "start", "end", strictly=True)
+        ordered(self, "start", "delivered_at", strictly=True)
         return self
 
 
@@ -97,7 +98,7 @@ class InspectionLot(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.first_pass_good, self.inspected, "first_pass_good is more than inspected")
+        ordered(self, "first_pass_good", "inspected")
         return self
 
 
@@ -118,7 +119,7 @@ class EquipmentFailure(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.failed_at, self.restored_at, "restored_at must be after failed_at", strictly=True)
+        ordered(self, "failed_at", "restored_at", strictly=True)
         return self
 
 
@@ -148,5 +149,5 @@ class EnergyConsumption(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.recovered, self.quantity, "recovered is more than quantity")
+        ordered(self, "recovered", "quantity")
         return self

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ingest.datasets.breaches import broken, ordered
 from ingest.datasets.fields import (
     Code,
     Count,
@@ -20,7 +21,7 @@ from ingest.datasets.fields import (
     Yuan,
     about,
 )
-from ingest.datasets.record import Record, ordered
+from ingest.datasets.record import Record
 
 COSTS = {"equipment": "设备购置", "software": "软件购置", "research": "研发投入", "service": "服务采购"}
 FUNDS = {
@@ -59,9 +60,13 @@ class TaskTarget(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.baseline_on, self.target_on, "target_on must be after baseline_on", strictly=True)
+        ordered(self, "baseline_on", "target_on", strictly=True)
         if self.baseline == self.target:
-            raise ValueError("target equals baseline: nothing is to be reached")
+            raise broken(
+                "目标值(target)与基线值(baseline)相同,没有要达到的变化",
+                "target equals baseline: nothing is to be reached",
+                field="target",
+            )
         return self
 
 
@@ -176,9 +181,17 @@ class SpecialAccountEntry(Record):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.direction == "paid") != (self.category is not None):
-            raise ValueError("category belongs to what is paid, and it to it")
+            raise broken(
+                "支出类别(category)仅在支出(direction = paid)时填写,且此时必填",
+                "category belongs to what is paid, and it to it",
+                field="category",
+            )
         if self.bank_matched and self.bank_reference is None:
-            raise ValueError("bank_matched needs the bank_reference it was matched with")
+            raise broken(
+                "已与银行流水核对(bank_matched)时,须填银行流水号(bank_reference)",
+                "bank_matched needs the bank_reference it was matched with",
+                field="bank_reference",
+            )
         return self
 
 
@@ -200,10 +213,10 @@ class TrainingSession(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.held_on, self.ended_on, "ended_on must not be before held_on")
-        ordered(self.qualified, self.attendees, "qualified is more than attendees")
-        ordered(self.certified, self.qualified, "certified is more than qualified")
-        ordered(self.enterprises, self.attendees, "enterprises is more than attendees")
+        ordered(self, "held_on", "ended_on")
+        ordered(self, "qualified", "attendees")
+        ordered(self, "certified", "qualified")
+        ordered(self, "enterprises", "attendees")
         return self
 
 
@@ -227,8 +240,8 @@ class Partner(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.signed_on, self.valid_to, "valid_to must be after signed_on", strictly=True)
-        ordered(self.signed_on, self.last_service_on, "last_service_on must not be before signed_on")
+        ordered(self, "signed_on", "valid_to", strictly=True)
+        ordered(self, "signed_on", "last_service_on")
         return self
 
 
@@ -256,8 +269,12 @@ class BenchmarkCase(Record):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.accepted_on is None) != (self.accepted_by is None):
-            raise ValueError("accepted_on and accepted_by belong together")
-        ordered(self.submitted_on, self.accepted_on, "accepted_on must not be before submitted_on")
+            raise broken(
+                "验收日期(accepted_on)与验收单位(accepted_by)须同时填写",
+                "accepted_on and accepted_by belong together",
+                field="accepted_on" if self.accepted_on is None else "accepted_by",
+            )
+        ordered(self, "submitted_on", "accepted_on")
         return self
 
 
@@ -283,6 +300,5 @@ class ReportedIndicator(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.period_end <= self.period_start:
-            raise ValueError("period_end must be after period_start")
+        ordered(self, "period_start", "period_end", strictly=True)
         return self

@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from ingest.datasets.breaches import broken
+
 
 class Record(BaseModel):
     """A record of a dataset.
@@ -28,11 +30,5 @@ class Record(BaseModel):
     def _storable(cls, value: Any) -> Any:
         # JSON can say what PostgreSQL's text cannot hold.
         if isinstance(value, str) and "\0" in value:
-            raise ValueError("contains the character U+0000")
+            raise broken("含有字符 U+0000", "contains the character U+0000")
         return value
-
-
-def ordered(low: Any, high: Any, message: str, *, strictly: bool = False) -> None:
-    """Raises ValueError with this message unless low <= high (< if strictly); nothing is said of what is None."""
-    if low is not None and high is not None and (low >= high if strictly else low > high):
-        raise ValueError(message)

@@ -6,8 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ingest.datasets.breaches import broken, ordered
 from ingest.datasets.fields import Amount, Code, Day, Moment, Name, Region, Uscc, about
-from ingest.datasets.record import Record, ordered
+from ingest.datasets.record import Record
 from store.signals import COUNTERS, ENUMERATIONS
 
 LEAST_INTERVAL_S = 0.1
@@ -88,7 +89,7 @@ class IndustryEnterprise(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.listed_on, self.removed_on, "removed_on must be after listed_on", strictly=True)
+        ordered(self, "listed_on", "removed_on", strictly=True)
         return self
 
 
@@ -116,8 +117,12 @@ class SupplyLink(Record):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.from_uscc == self.to_uscc:
-            raise ValueError("from_uscc and to_uscc are the same enterprise")
-        ordered(self.valid_from, self.valid_to, "valid_to must be after valid_from", strictly=True)
+            raise broken(
+                "供方(from_uscc)与需方(to_uscc)是同一家企业",
+                "from_uscc and to_uscc are the same enterprise",
+                field="to_uscc",
+            )
+        ordered(self, "valid_from", "valid_to", strictly=True)
         return self
 
 
@@ -192,16 +197,30 @@ class Tag(Record):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.name != f"{self.equipment_code}.{self.signal}":
-            raise ValueError("name must be equipment_code, a dot, signal")
+            raise broken(
+                f"标签名应为 设备编号.信号,即 {self.equipment_code}.{self.signal}",
+                f"name must be equipment_code, a dot, signal: {self.equipment_code}.{self.signal}",
+                field="name",
+            )
         if (self.data_type == "enum") != (self.signal in ENUMERATIONS):
-            raise ValueError("data_type enum belongs to the signals state and mode, and they to it")
+            raise broken(
+                "数据类型 enum 专用于信号 state 和 mode,二者也只能用 enum",
+                "data_type enum belongs to the signals state and mode, and they to it",
+                field="data_type",
+            )
         if self.signal in COUNTERS and self.data_type != "counter":
-            raise ValueError(f"signal {self.signal} needs data_type counter")
-        ordered(self.range_min, self.range_max, "range_min is greater than range_max")
+            raise broken(
+                f"信号 {self.signal} 的数据类型应为 counter",
+                f"signal {self.signal} needs data_type counter",
+                field="data_type",
+            )
+        ordered(self, "range_min", "range_max")
         watched = self.frozen_after_s is not None or self.rate_max_per_s is not None
         if watched and self.data_type not in _NUMERIC:
-            raise ValueError(
-                "frozen_after_s and rate_max_per_s need a numeric data_type: float, int, counter"
+            raise broken(
+                "冻结判定(frozen_after_s)与最大变化率(rate_max_per_s)只用于数值类型:float、int、counter",
+                "frozen_after_s and rate_max_per_s need a numeric data_type: float, int, counter",
+                field="rate_max_per_s" if self.frozen_after_s is None else "frozen_after_s",
             )
         return self
 

@@ -6,8 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import model_validator
 
+from ingest.datasets.breaches import ordered
 from ingest.datasets.fields import Amount, Count, Day, Name, Number, Period, SignedWan, Uscc, Wan, about
-from ingest.datasets.record import Record, ordered
+from ingest.datasets.record import Record
 
 TIERS = {
     "innovative": "创新型中小企业", "srdi": "专精特新中小企业", "little_giant": "专精特新“小巨人”企业",
@@ -41,8 +42,8 @@ class Certificate(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.valid_from, self.valid_to, "valid_to must be after valid_from", strictly=True)
-        ordered(self.valid_from, self.revoked_on, "revoked_on must not be before valid_from")
+        ordered(self, "valid_from", "valid_to", strictly=True)
+        ordered(self, "valid_from", "revoked_on")
         return self
 
 
@@ -79,7 +80,7 @@ class EnterpriseStatement(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.main_business_wan, self.revenue_wan, "main_business_wan is more than revenue_wan")
+        ordered(self, "main_business_wan", "revenue_wan")
         return self
 
 
@@ -108,5 +109,5 @@ class IntellectualProperty(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        ordered(self.granted_on, self.expires_on, "expires_on must be after granted_on", strictly=True)
+        ordered(self, "granted_on", "expires_on", strictly=True)
         return self

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ingest.batch import Refusal
 from ingest.datasets import DATASETS, natural_key
+from ingest.datasets.breaches import field_of, told
 from ingest.sheets.cells import CellFault, is_blank, shown, value_of
 from ingest.sheets.columns import Column, columns_of
 from ingest.sheets.reading import Table
@@ -109,32 +109,12 @@ def _instant(text: str) -> Any:
         return text
 
 
-_ZH: Mapping[str, str] = MappingProxyType(
-    {
-        "string_too_short": "至少 {min_length} 个字符",
-        "string_too_long": "最多 {max_length} 个字符",
-        "string_pattern_mismatch": "格式不符 {pattern}",
-        "greater_than": "应大于 {gt}",
-        "greater_than_equal": "应不小于 {ge}",
-        "less_than": "应小于 {lt}",
-        "less_than_equal": "应不大于 {le}",
-        "finite_number": "应为有限的数",
-    }
-)
-"""The model's own rules in Chinese; what is not here is said in the model's words alone."""
-
-
-def _rule(column: Column | None, error: ErrorDetails) -> tuple[str, dict[str, str]]:
+def _rule(model: type[BaseModel], column: Column | None, error: ErrorDetails) -> tuple[str, dict[str, str]]:
     """(reason, parameters) of what the model says of a column, or of the row as a whole."""
     called = "record" if column is None else column.called
     if error["type"] == "missing":
         return "missing_field", {"field": called}
-    detail = error["msg"].removeprefix("Value error, ")
-    if (zh := _ZH.get(error["type"])) is not None:
-        detail = f"{zh.format_map(error.get('ctx', {}))} / {detail}"
-    if error["type"] == "string_pattern_mismatch" and column is not None and column.examples:
-        detail = f"{detail}; 例如 e.g. {column.examples[0]}"
-    return "invalid_field", {"field": called, "detail": detail}
+    return "invalid_field", {"field": called} | told(error, model)
 
 
 def _judged(
@@ -154,11 +134,11 @@ def _judged(
         )
     except ValidationError as error:
         for one in error.errors(include_url=False):
-            field = str(one["loc"][0]) if one["loc"] else ""
+            field = field_of(one).partition(".")[0]
             if field in failed:  # it is missing because the cell could not be read
                 continue
             failed.add(field)
-            marks.append(Mark(number, at.get(field), field, *_rule(named.get(field), one)))
+            marks.append(Mark(number, at.get(field), field, *_rule(DATASETS[dataset], named.get(field), one)))
     if not marks:
         key = natural_key(dataset, record)
         before = seen.setdefault(key, (number, record))

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from ingest.datasets import DATASETS, check_records, example, natural_key, schema, settled_at, uscc_is_valid
+from store.reasons import REASONS
 
 TAG = {
     "name": "M1.state", "equipment_code": "M1", "signal": "state", "data_type": "enum", "unit": "1",
@@ -41,8 +42,8 @@ def test_the_same_instant_in_another_zone_is_the_same_record() -> None:
 @pytest.mark.parametrize(
     ("change", "field", "reason"),
     [
-        ({"data_type": "float"}, "record", "invalid_field"),
-        ({"name": "M2.state"}, "record", "invalid_field"),
+        ({"data_type": "float"}, "data_type", "invalid_field"),
+        ({"name": "M2.state"}, "name", "invalid_field"),
         ({"interval_s": "30"}, "interval_s", "invalid_field"),
         ({"valid_from": "2026-11-23T08:00:00"}, "valid_from", "invalid_field"),
         ({"colour": "red"}, "colour", "unknown_field"),
@@ -53,7 +54,7 @@ def test_the_same_instant_in_another_zone_is_the_same_record() -> None:
         ({"valid_from": "1999-12-31T23:59:59Z"}, "valid_from", "invalid_field"),
         ({"valid_from": "9999-12-31T23:00:00-08:00"}, "valid_from", "invalid_field"),
         ({"interval_s": 0.099}, "interval_s", "invalid_field"),
-        ({"frozen_after_s": 60}, "record", "invalid_field"),
+        ({"frozen_after_s": 60}, "frozen_after_s", "invalid_field"),
         ({"rate_max_per_s": 0}, "rate_max_per_s", "invalid_field"),
     ],
 )
@@ -63,6 +64,37 @@ def test_refusals_name_the_field(change: dict[str, object], field: str, reason: 
     assert good == []
     assert (refusal.reason, refusal.original) == (reason, record)
     assert refusal.parameters["field"] == field
+
+
+CHINESE = re.compile("[\u4e00-\u9fff]")
+WRONG: tuple[object, ...] = (
+    None, True, -1, 1.5, 1e300, "", "x" * 600, "2026-13-45", "2026-01-01", "2026-01-01T00:00:00", [], ["x"], {"a": 1},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_every_rule_is_told_in_both_languages(dataset: str) -> None:
+    record = dict(example(dataset))
+    records = [{**record, field: wrong} for field in DATASETS[dataset].model_fields for wrong in WRONG]
+    _, refused = check_records(dataset, [json.dumps(one).encode() for one in [*records, [1]]])
+    assert len(refused) > len(record)
+    for refusal in refused:
+        told = REASONS[refusal.reason].message(refusal.parameters)
+        assert CHINESE.search(told["zh"].removeprefix(refusal.parameters["field"])), told
+        assert not re.search(r"\s\?|:\?|\?$", told["zh"]), told  # a part of the text that was not given
+
+
+def test_rules_across_fields_say_which_of_them_to_mend() -> None:
+    record = {**example("training_session"), "held_on": "2026-08-12", "ended_on": "2026-08-10"}
+    _, [refusal] = check_records("training_session", [json.dumps(record).encode()])
+    assert refusal.place == "training_session records[0].ended_on"
+    assert REASONS[refusal.reason].message(refusal.parameters) == {
+        "zh": "ended_on:结束日期(ended_on)不得早于开始日期(held_on)",
+        "en": "ended_on: ended_on must not be before held_on",
+    }
+    record = {**example("training_session"), "qualified": 9, "attendees": 8}
+    _, [refusal] = check_records("training_session", [json.dumps(record).encode()])
+    assert refusal.parameters["field"] == "qualified"
 
 
 def test_a_number_too_large_for_a_float_is_refused() -> None:

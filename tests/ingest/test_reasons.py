@@ -60,7 +60,8 @@ def test_every_reason_in_the_list_is_used() -> None:
 )
 def test_texts_are_there_in_both_languages_with_the_same_parameters(reason: Reason) -> None:
     assert all((reason.zh, reason.en, reason.hint_zh, reason.hint_en))
-    assert parameters(Reason(reason.zh, "", "", "")) == parameters(Reason("", reason.en, "", ""))
+    chinese = {name.removesuffix("_zh") for name in parameters(Reason(reason.zh, "", "", ""))}
+    assert chinese == parameters(Reason("", reason.en, "", ""))
     assert parameters(Reason("", "", reason.hint_zh, "")) == parameters(Reason("", "", "", reason.hint_en))
     assert reason.message({}).keys() == reason.hint({}).keys() == {"zh", "en"}
 
