@@ -199,6 +199,7 @@
     parts.reason = make("input", { type: "text", id: "reports-reason", maxlength: 500 });
     parts.button = make("button", { class: "button", type: "button", onclick: send });
     parts.bars = make("div", { class: "report-bars" });
+    parts.result.before(parts.bars);  // where one looks next, and always in sight
     parts.form.replaceChildren(
       make("label", { class: "report-label", for: "reports-dataset" }, say("dataset")), parts.dataset,
       make("p", { class: "report-templates" }, [
@@ -207,7 +208,7 @@
       parts.drop,
       make("label", { class: "report-label", for: "reports-reason" }, say("reason")), parts.reason,
       make("label", { class: "report-switch" }, [parts.dry, " " + say("dry_run")]),
-      parts.button, parts.bars);
+      parts.button);
     ask("/datasets").then(function (found) {
       found.datasets.forEach(function (one) {
         parts.dataset.append(make("option", { value: one.name }, local(one.title)));
