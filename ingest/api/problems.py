@@ -156,6 +156,7 @@ _STATUS = {
     "wrong_type": 400,
     "unknown_field": 400,
     "missing_field": 400,
+    "timestamp_malformed": 400,
     "timestamp_without_zone": 400,
     "too_many_rows": 413,
     "unknown_dataset": 404,

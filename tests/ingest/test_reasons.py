@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
 
+from ingest.api.problems import codes_of
 from ingest.reference import PATH, parameters, render
 from ingest.replay import HINDRANCES
 from store.reasons import FINDINGS, REASONS, Reason
@@ -26,14 +27,15 @@ def trees() -> Iterator[ast.AST]:
                 yield ast.parse(file.read_text("utf-8"))
 
 
-def used() -> set[str]:
+def used(by: Collection[str] = (*PLACES, "")) -> set[str]:
+    """The reasons given in calls of these names, or, "", by keyword."""
     found = set()
     for tree in trees():
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
                 name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-                arguments = node.args[PLACES[name] :][:1] if name in PLACES else []
-                arguments += [k.value for k in node.keywords if k.arg == "reason"]
+                arguments = node.args[PLACES[name] :][:1] if name in PLACES and name in by else []
+                arguments += [k.value for k in node.keywords if k.arg == "reason" and "" in by]
                 found |= {
                     a.value for a in arguments if isinstance(a, ast.Constant) and isinstance(a.value, str)
                 }
@@ -43,6 +45,12 @@ def used() -> set[str]:
 def test_every_reason_used_is_in_the_list() -> None:
     assert len(used()) > 15
     assert used() - REASONS.keys() == set()
+
+
+def test_every_reason_to_refuse_a_body_whole_has_a_status() -> None:
+    whole = used(("Malformed", "BadTime"))
+    assert len(whole) > 10
+    assert whole - {code for codes in codes_of().values() for code in codes} == set()
 
 
 def test_every_reason_in_the_list_is_used() -> None:
