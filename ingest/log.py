@@ -280,18 +280,24 @@ class Log:
             )
             found: list[Waiting] = []
             silent = 0
-            # What is deleted meanwhile will not come: only the server knows how much is left.
-            while silent < _TIMEOUT_S and (await subscription.consumer_info()).num_pending:
-                try:
-                    messages = await subscription.fetch(1000, timeout=1)
-                except TimeoutError:
-                    silent += 1
-                    continue
-                silent = 0
-                found += [_waiting(message, message.metadata.sequence.stream) for message in messages]
-                if found[-1].sequence >= last:
-                    break
-            await subscription.unsubscribe()
+            info = await subscription.consumer_info()
+            try:
+                # What is deleted meanwhile will not come: only the server knows how much is left.
+                while silent < _TIMEOUT_S and info.num_pending:
+                    try:
+                        messages = await subscription.fetch(1000, timeout=1)
+                    except TimeoutError:
+                        silent += 1
+                    else:
+                        silent = 0
+                        found += [_waiting(message, message.metadata.sequence.stream) for message in messages]
+                        if found[-1].sequence >= last:
+                            break
+                    info = await subscription.consumer_info()
+            finally:
+                # The server would keep it for half a minute, and has room for so many only.
+                await subscription.unsubscribe()
+                await self._stream.delete_consumer(STREAM, info.name)
             if silent >= _TIMEOUT_S:
                 raise LogUnavailable("the log does not say what it holds")
             found = [message for message in found if message.sequence <= last]

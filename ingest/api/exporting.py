@@ -14,7 +14,7 @@ from fastapi import Response
 from psycopg_pool import PoolTimeout
 from starlette.types import Receive, Scope, Send
 
-from ingest.api.problems import Problem
+from ingest.api.problems import Problem, bad_parameter
 from ingest.tables import MEDIA_TYPES, Format, SheetFull, Writing, writing
 from store import audit
 from store.database import Connection, classify, open_pool
@@ -62,8 +62,11 @@ class Exports:
         except BaseException as error:
             export.end()
             if isinstance(error, SheetFull):
-                detail = f"xlsx cannot hold it: {error}; take csv or parquet, or ask for less"
-                raise Problem("bad_parameter", {"field": "format", "detail": detail}) from error
+                raise bad_parameter(
+                    "format",
+                    f"xlsx 容纳不下({error});请改用 csv 或 parquet,或缩小范围",
+                    f"xlsx cannot hold it: {error}; take csv or parquet, or ask for less",
+                ) from error
             away = isinstance(error, PoolTimeout) or (
                 isinstance(error, psycopg.Error) and classify(error) == "transient"
             )

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from ingest.api.body import read_body
 from ingest.api.credentials import address_of
 from ingest.api.gate import Gate
+from ingest.breaches import broken
 
 MOST_BYTES = 512 * 2**10
 
@@ -28,7 +29,7 @@ class Form(BaseModel):
     def _storable(cls, value: Any) -> Any:
         texts = value if isinstance(value, list) else [value]
         if any(isinstance(text, str) and "\0" in text for text in texts):
-            raise ValueError("contains the character U+0000")
+            raise broken("含有字符 U+0000", "contains the character U+0000")
         return value
 
 

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from ingest.batch import Refusal
+from ingest.breaches import told
 from store.reasons import REASONS, Reason
 
 ERRORS_SHOWN = 100
@@ -107,7 +108,7 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
         "city、county 填 region;lead_unit 填 unit;enterprise、bank 填 uscc;think_tank 可填 pilots",
         "city, county need region; lead_unit needs unit; enterprise, bank need uscc; think_tank may have pilots")),
     "bad_parameter": (422, "Bad parameter", Reason(
-        "参数 {field}:{detail}", "parameter {field}: {detail}", "请更正该参数", "Correct the parameter")),
+        "参数 {field}:{detail_zh}", "parameter {field}: {detail}", "请更正该参数", "Correct the parameter")),
     "no_such_unit": (404, "No such unit", Reason(
         "没有牵头单位 {unit}", "there is no lead unit {unit}", "请核对单位代码", "Check the unit's code")),
     "scope_exceeds": (403, "Beyond your own permissions", Reason(
@@ -303,6 +304,11 @@ def _as_influx(body: dict[str, Any], problem: Problem, status: int) -> tuple[int
     }
 
 
+def bad_parameter(field: str, zh: str, en: str) -> Problem:
+    """A parameter, or a field of a form, that is not as it must be: how it must be."""
+    return Problem("bad_parameter", {"field": field, "detail": en, "detail_zh": zh})
+
+
 def install(app: FastAPI) -> None:
     """Make every error below /api a problem document."""
 
@@ -317,9 +323,8 @@ def install(app: FastAPI) -> None:
     async def _(request: Request, failure: HTTPException) -> JSONResponse:
         path, allow = request.url.path, (failure.headers or {}).get("Allow", "")
         if 400 <= failure.status_code < 500 and failure.status_code not in (404, 405):
-            return _answer(
-                request, Problem("bad_parameter", {"field": "body", "detail": str(failure.detail)})
-            )
+            detail = str(failure.detail)
+            return _answer(request, bad_parameter("body", detail, detail))
         code = {404: "not_found", 405: "method_not_allowed"}.get(failure.status_code, "failed")
         return _answer(request, Problem(code, {"path": path, "method": request.method, "allow": allow}))
 
@@ -327,7 +332,7 @@ def install(app: FastAPI) -> None:
     async def _(request: Request, failure: RequestValidationError) -> JSONResponse:
         first = failure.errors()[0]
         field = ".".join(str(part) for part in first["loc"][1:])
-        return _answer(request, Problem("bad_parameter", {"field": field, "detail": first["msg"]}))
+        return _answer(request, Problem("bad_parameter", {"field": field} | told(first)))
 
     @app.exception_handler(Exception)
     async def _(request: Request, failure: Exception) -> JSONResponse:

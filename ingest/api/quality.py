@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request
 from ingest.api.answers import Answer, Text
 from ingest.api.gate import Gate
 from ingest.api.moments import Since, Until
-from ingest.api.problems import Problem
+from ingest.api.problems import bad_parameter
 from ingest.api.reading.account import LastBeat
 from ingest.api.whose import UnitQuery, whose
 from store import heartbeats, quality
@@ -174,7 +174,7 @@ def router(gate: Gate) -> APIRouter:
         mine = await whose(gate, request, unit)
         since, until = _span(since, until)
         if "\0" in after:
-            raise Problem("bad_parameter", {"field": "after", "detail": "U+0000"})
+            raise bad_parameter("after", "含有字符 U+0000", "contains the character U+0000")
         found = await gate.query(_read, mine.unit_id, since, until, limit + 1, after)
         page = found.equipment[:limit]
         minutes = max((min(until, datetime.now(UTC)) - since) / timedelta(minutes=1), 1)
@@ -259,13 +259,13 @@ def _span(since: datetime | None, until: datetime | None) -> tuple[datetime, dat
         high = _hour((until or datetime.now(UTC)).astimezone(UTC) + _HOUR - timedelta(microseconds=1))
         low = high - 24 * _HOUR if since is None else _hour(since.astimezone(UTC))
         if low >= high:
-            raise Problem("bad_parameter", {"field": "since", "detail": "must lie before until"})
+            raise bad_parameter("since", "须早于 until", "must lie before until")
         if high - low > MOST:
-            raise Problem(
-                "bad_parameter", {"field": "since", "detail": f"at most {MOST.days} days before until"}
+            raise bad_parameter(
+                "since", f"最多早于 until {MOST.days} 天", f"at most {MOST.days} days before until"
             )
     except OverflowError as far:
-        raise Problem("bad_parameter", {"field": "since", "detail": "a time that can be"}) from far
+        raise bad_parameter("since", "不是可能的时间", "is no time that can be") from far
     return low, high
 
 
@@ -280,9 +280,9 @@ def _cursor(given: str | None) -> tuple[datetime, str] | None:
         at, _, batch = urlsafe_b64decode(given.encode()).decode().partition(" ")
         moment = datetime.fromisoformat(at)
     except (binascii.Error, ValueError) as wrong:
-        raise Problem("bad_parameter", {"field": "before", "detail": "not a cursor of ours"}) from wrong
+        raise bad_parameter("before", "不是回答中的 next", "is not `next` of an answer") from wrong
     if moment.tzinfo is None or "\0" in batch:
-        raise Problem("bad_parameter", {"field": "before", "detail": "not a cursor of ours"})
+        raise bad_parameter("before", "不是回答中的 next", "is not `next` of an answer")
     return moment, batch
 
 

@@ -25,7 +25,8 @@ from ingest.api.body import read_body
 from ingest.api.gate import Gate
 from ingest.api.moments import Since, Until
 from ingest.api.openapi import inlined
-from ingest.api.problems import Problem
+from ingest.api.problems import Problem, bad_parameter
+from ingest.breaches import broken
 from ingest.held import MEDIA_TYPES, Format, as_dict, lines
 from ingest.log import Kind, Lane
 from ingest.replay import HINDRANCES, Left, Outcome, Replay
@@ -80,7 +81,7 @@ class WantedBody(BaseModel):
     @classmethod
     def _storable(cls, value: Any) -> Any:
         if isinstance(value, str) and "\0" in value:
-            raise ValueError("contains the character U+0000")
+            raise broken("含有字符 U+0000", "contains the character U+0000")
         return value
 
 
@@ -98,7 +99,7 @@ class ReplayBody(BaseModel):
     @model_validator(mode="after")
     def _one_of(self) -> Self:
         if (self.ids is None) == (self.filter is None):
-            raise ValueError("needs either ids or filter")
+            raise broken("ids 与 filter 须给出其一", "needs either ids or filter")
         return self
 
     def of(self, unit: Unit) -> Filter:
@@ -126,7 +127,7 @@ class Wanted:
         }  # fmt: skip
         for name, text in self._given.items():
             if isinstance(text, str) and "\0" in text:
-                raise Problem("bad_parameter", {"field": name, "detail": "contains the character U+0000"})
+                raise bad_parameter(name, "含有字符 U+0000", "contains the character U+0000")
 
     def of(self, unit: Unit) -> Filter:
         """As a filter of that unit's own entries."""

@@ -13,7 +13,8 @@ from ingest.api.forms import Form, described, read_form
 from ingest.api.gate import Gate
 from ingest.api.measurements import IdempotencyKey
 from ingest.api.moments import Since, Until
-from ingest.api.problems import Problem
+from ingest.api.problems import Problem, bad_parameter
+from ingest.breaches import broken
 from ingest.datasets.fields import Code, Moment, Uscc
 from store import stoppages
 from store.stoppages import Kind, NewStoppage, Refused, Scope, Stoppage
@@ -47,7 +48,10 @@ class StoppageForm(Form):
     @model_validator(mode="after")
     def _one_scope(self) -> Self:
         if (self.equipment_codes is not None) + (self.enterprise_uscc is not None) + self.all != 1:
-            raise ValueError("needs one of equipment_codes, enterprise_uscc, all: true")
+            raise broken(
+                "equipment_codes、enterprise_uscc、all: true 须给出其一",
+                "needs one of equipment_codes, enterprise_uscc, all: true",
+            )
         return self
 
 
@@ -132,7 +136,7 @@ def router(gate: Gate) -> APIRouter:
     ) -> StoppagesOut:
         """Stoppages in your sight that touch [since, until), newest first, also those withdrawn."""
         if unit is not None and "\0" in unit:
-            raise Problem("bad_parameter", {"field": "unit", "detail": "U+0000"})
+            raise bad_parameter("unit", "含有字符 U+0000", "contains the character U+0000")
         found = await gate.query(
             stoppages.stoppages, limit=limit + 1, before=before, unit=unit, since=since, until=until
         )

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Query, Request
 
 from ingest.api.gate import Gate
-from ingest.api.problems import Problem
+from ingest.api.problems import Problem, bad_parameter
 from store.keys import unit_id
 from store.registry import Unit
 
@@ -28,7 +28,7 @@ async def whose(gate: Gate, request: Request, code: str | None) -> Unit:
             raise Problem("no_such_unit", {"unit": code or ""})
         return Unit(who.unit_id, who.unit)
     if code is None or "\0" in code:
-        raise Problem("bad_parameter", {"field": "unit", "detail": "code of the unit"})
+        raise bad_parameter("unit", "请给出单位代码", "say whose: the code of the unit")
     found = await gate.query(unit_id, code)
     if found is None:
         raise Problem("no_such_unit", {"unit": code})

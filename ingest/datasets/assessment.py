@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ingest.datasets.breaches import broken, ordered
+from ingest.breaches import broken, ordered
 from ingest.datasets.fields import NONE, Amount, Count, Day, Name, Ticked, Uscc, Wan, about
 from ingest.datasets.record import Record
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from ingest.batch import Refusal
-from ingest.datasets.breaches import field_of, told
+from ingest.breaches import field_of, told
 from ingest.datasets.record import Record
 from ingest.datasets.registry import DATASETS
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, AwareDatetime, Field
 from pydantic.config import JsonDict
 
-from ingest.datasets.breaches import broken
+from ingest.breaches import broken
 
 _EARLIEST, _END = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 _ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ingest.datasets.breaches import ordered
+from ingest.breaches import ordered
 from ingest.datasets.fields import Amount, Code, Count, Moment, Name, Number, Period, Uscc, about
 from ingest.datasets.record import Record
 

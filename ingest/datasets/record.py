@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from ingest.datasets.breaches import broken
+from ingest.breaches import broken
 
 
 class Record(BaseModel):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ingest.datasets.breaches import broken, ordered
+from ingest.breaches import broken, ordered
 from ingest.datasets.fields import Amount, Code, Day, Moment, Name, Region, Uscc, about
 from ingest.datasets.record import Record
 from store.signals import COUNTERS, ENUMERATIONS

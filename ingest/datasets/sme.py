@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import model_validator
 
-from ingest.datasets.breaches import ordered
+from ingest.breaches import ordered
 from ingest.datasets.fields import Amount, Count, Day, Name, Number, Period, SignedWan, Uscc, Wan, about
 from ingest.datasets.record import Record
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ingest.batch import Refusal
+from ingest.breaches import field_of, told
 from ingest.datasets import DATASETS, natural_key
-from ingest.datasets.breaches import field_of, told
 from ingest.sheets.cells import CellFault, is_blank, shown, value_of
 from ingest.sheets.columns import Column, columns_of
 from ingest.sheets.reading import Table

@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from dashboard.app import attach
 from qunce.process import free_port
@@ -21,6 +21,8 @@ from store.database import Connection, connect
 from store.roles import logins
 from store.sessions import Sessions
 from tests.browser.seed import arrive, seed_province
+
+expect.set_options(timeout=15_000)  # on two cores that other tests keep busy
 
 USER, PASSWORD = "admin", "correct horse"
 FLAGS = (

@@ -84,7 +84,7 @@ def platform(module_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def _wait(url: str, roles: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + 40
+    until = time.monotonic() + 90
     while time.monotonic() < until:
         assert roles.poll() is None, log.read_text("utf-8")[-4000:]
         try:

@@ -15,7 +15,7 @@ from ingest.api.definitions import DatasetName
 from ingest.api.exporting import Exports, Table
 from ingest.api.gate import Gate
 from ingest.api.moments import Moment
-from ingest.api.problems import Problem
+from ingest.api.problems import bad_parameter
 from ingest.api.reading.catalogue import Catalogue
 from ingest.api.reading.indicators import Chosen
 from ingest.api.reading.latest import status_codes
@@ -99,7 +99,7 @@ def router(gate: Gate, exports: Exports, catalogue: Catalogue) -> APIRouter:
         printed(equipment=equipment)
         start, end = from_ or _EARLIEST, to or _END
         if start >= end:
-            raise Problem("bad_parameter", {"field": "from", "detail": "must lie before `to`"})
+            raise bad_parameter("from", "须早于 to", "must lie before `to`")
         unit_id = await whose(gate, request, unit)
         found = await gate.query(scope.tags, unit_id, names=chosen, equipment=equipment)
         known = {tag.name for tag in found}

@@ -12,7 +12,7 @@ from fastapi import Query, Request
 
 from ingest.api.gate import Gate
 from ingest.api.moments import Moment
-from ingest.api.problems import Problem
+from ingest.api.problems import Problem, bad_parameter
 from store import scope
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ def printed(**given: str | None) -> None:
     """Raises Problem for text that no name can hold."""
     for field, text in given.items():
         if text is not None and "\0" in text:
-            raise Problem("bad_parameter", {"field": field, "detail": "contains the character U+0000"})
+            raise bad_parameter(field, "含有字符 U+0000", "contains the character U+0000")
 
 
 def names(field: str, given: str | None, most: int) -> list[str] | None:
@@ -55,8 +55,8 @@ def names(field: str, given: str | None, most: int) -> list[str] | None:
     printed(**{field: given})
     found = list(dict.fromkeys(name for name in given.split(",") if name))
     if len(found) > most:
-        raise Problem(
-            "bad_parameter", {"field": field, "detail": f"names {len(found)}, at most {most} at once"}
+        raise bad_parameter(
+            field, f"列出了 {len(found)} 个,一次最多 {most} 个", f"names {len(found)}, at most {most} at once"
         )
     return found
 
@@ -66,7 +66,7 @@ def one_of(field: str, given: Sequence[str] | None, known: Sequence[str]) -> Non
     for name in given or ():
         if name not in known:
             shown = ", ".join(known)
-            raise Problem("bad_parameter", {"field": field, "detail": f"{name!r} is none of: {shown}"})
+            raise bad_parameter(field, f"没有 {name!r},可用:{shown}", f"{name!r} is none of: {shown}")
 
 
 def absent(request: Request, field: str, name: str) -> Problem:
@@ -79,9 +79,10 @@ async def whose(gate: Gate, request: Request, code: str | None) -> int:
     who = await gate.who(request)
     if code is None:
         if who.unit_id is None:
-            raise Problem(
-                "bad_parameter",
-                {"field": "unit", "detail": "missing: you belong to no unit, so say which (its public code)"},
+            raise bad_parameter(
+                "unit",
+                "缺少:您不属于任何单位,请给出单位代码",
+                "missing: you belong to no unit, so say which (its public code)",
             )
         return who.unit_id
     printed(unit=code)
@@ -101,6 +102,15 @@ def cursor(of: str, place: Sequence[Any]) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode([of, *place])).decode().rstrip("=")
 
 
+def no_cursor() -> Problem:
+    """What is said to be a cursor is none, or is another question's."""
+    return bad_parameter(
+        "cursor",
+        "不是同一查询的回答中的 next:请去掉它从头查询",
+        "is not `next` of an answer to the same question: begin anew without it",
+    )
+
+
 def behind(given: str | None, of: str, kind: type[T]) -> T | None:
     """The place that a cursor of the same question tells; `kind` is a NamedTuple. Raises Problem."""
     if given is None:
@@ -115,10 +125,9 @@ def behind(given: str | None, of: str, kind: type[T]) -> T | None:
             raise ValueError("of another question")
         found: T = msgspec.convert(place, kind, strict=False)
     except (ValueError, TypeError, msgspec.MsgspecError) as wrong:
-        detail = "is not `next` of an answer to the same question: begin anew without it"
-        raise Problem("bad_parameter", {"field": "cursor", "detail": detail}) from wrong
+        raise no_cursor() from wrong
     for value in place:
         outside = isinstance(value, int) and not -(2**31) <= value < 2**31
         if outside or (isinstance(value, str) and "\0" in value):
-            raise Problem("bad_parameter", {"field": "cursor", "detail": "is not `next` of an answer"})
+            raise no_cursor()
     return found

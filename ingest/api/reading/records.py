@@ -13,7 +13,7 @@ from ingest.api.answers import Answer
 from ingest.api.definitions import DatasetName
 from ingest.api.gate import Gate
 from ingest.api.moments import Moment
-from ingest.api.problems import Problem
+from ingest.api.problems import Problem, bad_parameter
 from ingest.api.reading.parameters import (
     AsOf,
     Cursor,
@@ -23,6 +23,7 @@ from ingest.api.reading.parameters import (
     behind,
     cursor,
     fingerprint,
+    no_cursor,
     printed,
     whose,
 )
@@ -182,8 +183,11 @@ async def choose(
     unit_id = None if unit is None else await whose(gate, request, unit)
     for field, given in (("as_of", as_of), ("since", since)):
         if given is not None and not await gate.query(scope.sees_units):
-            detail = "only for who sees all of a unit: you see single records, as they hold now"
-            raise Problem("bad_parameter", {"field": field, "detail": detail})
+            raise bad_parameter(
+                field,
+                "仅供能看到单位全部数据的调用者使用:您只能看到个别记录的现行内容",
+                "only for who sees all of a unit: you see single records, as they hold now",
+            )
     return Wanted(name, DATASETS[name].key, unit_id, key, since)
 
 
@@ -195,8 +199,7 @@ def _held(conn: Connection, wanted: Wanted, after: _HeldPlace | None, limit: int
     except (psycopg.DataError, psycopg.ProgrammingError) as wrong:
         if after is None:
             raise
-        detail = "is not `next` of an answer to the same question: begin anew without it"
-        raise Problem("bad_parameter", {"field": "cursor", "detail": detail}) from wrong
+        raise no_cursor() from wrong
     following = cursor(of, [list(found[-1].place)]) if len(found) == limit else None
     rows = [
         {

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from ingest.api.answers import Answer
 from ingest.api.gate import Gate
-from ingest.api.problems import Problem
+from ingest.api.problems import bad_parameter
 from ingest.api.reading.latest import status_codes
 from ingest.api.reading.parameters import From, To, UnitCode, absent, names, whose
 from store import scope, series
@@ -130,11 +130,11 @@ def router(gate: Gate) -> APIRouter:
         """
         wanted = names("tags", tags, MOST_TAGS)
         if not wanted:
-            raise Problem("bad_parameter", {"field": "tags", "detail": "names no tag"})
+            raise bad_parameter("tags", "没有给出测点", "names no tag")
         end = to or datetime.now(UTC)
         start = from_ or end - timedelta(hours=24)
         if start >= end:
-            raise Problem("bad_parameter", {"field": "from", "detail": "must lie before `to`"})
+            raise bad_parameter("from", "须早于 to", "must lie before `to`")
         unit_id = await whose(gate, request, unit)
         known = {tag.name: tag for tag in await gate.query(scope.tags, unit_id, names=wanted)}
         for name in wanted:
@@ -161,7 +161,11 @@ def _series(
                 f"{tag.name}: too many readings in this span for one answer, which may read {MOST_READINGS:,} in"
                 f" {_STATEMENT_S} s; ask for a shorter span or fewer tags at once, or fetch the readings from /api/v1/export/readings"
             )
-            raise Problem("bad_parameter", {"field": "from", "detail": detail}) from too_many
+            zh = (
+                f"{tag.name}:这段时间的读数过多,一次回答最多在 {_STATEMENT_S} 秒内读取 {MOST_READINGS:,} 条;"
+                "请缩短时间、减少测点,或从 /api/v1/export/readings 导出"
+            )
+            raise bad_parameter("from", zh, detail) from too_many
         left -= read
         found.append(one)
     return msgspec.json.encode({"start": start, "end": end, "series": found})

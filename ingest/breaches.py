@@ -1,4 +1,4 @@
-"""What a record breaks, in both languages: rules across fields, and the model's own rules in Chinese."""
+"""What a record or a parameter breaks, in both languages: rules of ours, and pydantic's own in Chinese."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def field_of(error: ErrorDetails) -> str:
     return path or (str(error["ctx"]["field"]) if error["type"] == _RULE else "")
 
 
-def told(error: ErrorDetails, model: type[BaseModel]) -> dict[str, str]:
+def told(error: ErrorDetails, model: type[BaseModel] | None = None) -> dict[str, str]:
     """The rule that is broken, as a refusal's parameters: `detail` in English, `detail_zh` in Chinese.
 
     Of a pattern, which few can read, an example of the field is told with it.
@@ -59,7 +59,7 @@ def told(error: ErrorDetails, model: type[BaseModel]) -> dict[str, str]:
         else _ZH.get(error["type"], detail).format_map(_Given(context))
     )
     if error["type"] == "string_pattern_mismatch":
-        named = model.model_fields.get(field_of(error).partition(".")[0])
+        named = model.model_fields.get(field_of(error).partition(".")[0]) if model else None
         for example in (named.examples or [])[:1] if named else []:
             detail, zh = f"{detail}, e.g. {example}", f"{zh},例如 {example}"
     return {"detail": detail, "detail_zh": zh}
@@ -103,6 +103,10 @@ _ZH: Mapping[str, str] = MappingProxyType(
         "less_than_equal": "应不大于 {le}",
         "finite_number": "应为有限的数",
         "model_type": "记录应为一个 JSON 对象",
+        "missing": "缺少该项",
+        "extra_forbidden": "没有这一项",
+        "too_short": "至少 {min_length} 项",
+        "enum": "应为其中之一:{expected}",
         "json_invalid": "不是合法的 JSON:{error}",
     }
 )
