@@ -1,6 +1,6 @@
-"""`python -m tests.fuzz URL KEY [--bodies N]`: malformed bodies against a running interface, counted by answer.
+"""`python -m tests.fuzz URL KEY… [--bodies N]`: malformed bodies against a running interface, counted by answer.
 
-Ends with code 1 when any answer is not a problem document with a 4xx, 503 (a full log), or 202 (durable, judged later).
+Every operation of its OpenAPI document that takes a body gets its share, by turns with each key. Ends with code 1 when any answer is not a problem document with a 4xx, 503 (a full log), or 202 (durable, judged later).
 """
 
 from __future__ import annotations
@@ -11,18 +11,25 @@ import sys
 import time
 from collections import Counter
 from itertools import islice
+from typing import Any
 
 import httpx
 import psutil
 
 from tests.fuzz.bodies import Wrong, wrong
 
-PATHS = (
-    "/api/v1/measurements",
-    "/api/v1/datasets/enterprise",
-    "/api/v1/datasets/tag",
-    "/api/v1/quarantine/replay",
-)
+PLACES = {"name": "milestone", "key_id": "1", "stoppage_id": "1"}
+"""What stands for the variables of paths."""
+
+
+def places(document: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """(method, path) of every operation that takes a body."""
+    return tuple(
+        (method.upper(), path.format(**PLACES))
+        for path, methods in document["paths"].items()
+        for method, told in methods.items()
+        if "requestBody" in told
+    )
 
 
 def judge(answer: httpx.Response) -> str | None:
@@ -39,58 +46,63 @@ def judge(answer: httpx.Response) -> str | None:
 
 
 async def send(
-    client: httpx.AsyncClient, bodies: list[Wrong], at_once: int
+    client: httpx.AsyncClient, bodies: list[Wrong], keys: list[str], at_once: int
 ) -> tuple[Counter[str], list[tuple[str, Wrong]]]:
     """Send all; (answers by status and code, those that were wrongly answered)."""
     counts: Counter[str] = Counter()
     bad: list[tuple[str, Wrong]] = []
     waiting = iter(bodies)
 
-    async def work() -> None:
+    async def work(key: str) -> None:
         for one in waiting:
-            answer = await client.post(one.path, content=one.body, headers=one.headers)
+            headers = {**one.headers, "Authorization": f"Bearer {key}"}
+            answer = await client.request(one.method, one.path, content=one.body, headers=headers)
             fault = judge(answer)
             if fault is not None:
                 bad.append((fault, one))
             code = answer.json().get("code", "?") if "json" in answer.headers.get("content-type", "") else "?"
             counts[f"{answer.status_code} {code}"] += 1
 
-    await asyncio.gather(*(work() for _ in range(at_once)))
+    await asyncio.gather(*(work(keys[i % len(keys)]) for i in range(at_once)))
     return counts, bad
+
+
+def _mib(process: psutil.Process) -> str:
+    return " + ".join(
+        f"{one.memory_info().rss / 2**20:.0f}" for one in (process, *process.children(recursive=True))
+    ) + " MiB"  # fmt: skip
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url")
-    parser.add_argument("key")
+    parser.add_argument("keys", nargs="+")
     parser.add_argument("--bodies", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--at-once", type=int, default=8)
-    parser.add_argument("--pid", type=int, help="process whose memory is told")
+    parser.add_argument("--pid", type=int, help="process whose memory is told, with that of its children")
     given = parser.parse_args()
-    source = wrong(given.seed, PATHS)
+    source = wrong(given.seed, places(httpx.get(f"{given.url}/api/openapi.json").json()))
     total: Counter[str] = Counter()
     begun, faults, sent = time.monotonic(), 0, 0
     watched = psutil.Process(given.pid) if given.pid else None
 
     async def run() -> None:
         nonlocal faults, sent
-        async with httpx.AsyncClient(
-            base_url=given.url, headers={"Authorization": f"Bearer {given.key}"}, timeout=60
-        ) as client:
+        async with httpx.AsyncClient(base_url=given.url, timeout=60) as client:
             while sent < given.bodies:
                 bodies = list(islice(source, min(2_000, given.bodies - sent)))
-                counts, bad = await send(client, bodies, given.at_once)
+                counts, bad = await send(client, bodies, given.keys, given.at_once)
                 total.update(counts)
                 faults += len(bad)
                 sent += len(bodies)
-                memory = f" {watched.memory_info().rss / 2**20:.0f} MiB" if watched else ""
+                memory = f" {_mib(watched)}" if watched else ""
                 print(
                     f"{sent} bodies, {sent / (time.monotonic() - begun):.0f}/s, {faults} wrongly answered{memory}",
                     flush=True,
                 )
                 for fault, one in bad[:3]:
-                    print("  ", fault, one.path, one.headers, one.body[:200], flush=True)
+                    print("  ", fault, one.method, one.path, one.headers, one.body[:200], flush=True)
 
     asyncio.run(run())
     for answer, n in total.most_common():

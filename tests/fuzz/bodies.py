@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -35,17 +35,18 @@ SEEDS: tuple[bytes, ...] = (
 class Wrong(NamedTuple):
     """A request that cannot be taken."""
 
+    method: str
     path: str
     headers: dict[str, str]
     body: bytes
 
 
-def wrong(seed: int, paths: tuple[str, ...]) -> Iterator[Wrong]:
-    """Without end. The same seed gives the same bodies."""
+def wrong(seed: int, places: Sequence[tuple[str, str]]) -> Iterator[Wrong]:
+    """For these (method, path), without end. The same seed gives the same bodies."""
     pick = random.Random(seed)
     arrow = _arrow()
     while True:
-        path = pick.choice(paths)
+        method, path = pick.choice(places)
         kind = pick.choices((JSON, ARROW, NDJSON, "text/plain", "application/xml"), (70, 12, 12, 3, 3))[0]
         body = pick.choice(SEEDS) if kind != ARROW else arrow[: pick.randrange(len(arrow) - 8)]
         body = _mutated(body, pick) or b"{"  # nothing at all is no mistake in NDJSON
@@ -58,7 +59,7 @@ def wrong(seed: int, paths: tuple[str, ...]) -> Iterator[Wrong]:
                 body = body[: pick.randrange(1, len(body) + 1)]
         if path.endswith("write"):
             body = b"= " + body  # a line without a measurement
-        yield Wrong(path, headers, body)
+        yield Wrong(method, path, headers, body)
 
 
 def _mutated(body: bytes, pick: random.Random) -> bytes:
