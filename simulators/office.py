@@ -135,7 +135,7 @@ class Office:
             self._stop.wait(5.0)
 
     def _keep_up(self) -> None:
-        """Send whatever has become due: declarations after gaps, calendars, orders, milestones, daily reports."""
+        """Send whatever has become due: declarations after gaps, calendars, orders, milestones, statements, daily reports."""
         registrar = self._registrar
         for unit, codes, start, live in msgspec.json.decode(self._outbox.get("declare") or "[]"):
             registrar.tags(start, live=live, machines={unit: set(codes)})
@@ -144,6 +144,7 @@ class Office:
         registrar.calendars(first, today + AHEAD_DAYS)
         registrar.orders(first, today + 1)
         registrar.milestones()
+        registrar.statements()
         # a local day ends at 16:00 UTC
         last = (now - 16 * HOUR_MS) // DAY_MS
         for day in range(max(first + 1, last - REPORTED_DAYS + 1), last + 1):

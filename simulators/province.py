@@ -127,10 +127,11 @@ def lane_names(source: Source) -> list[str]:
 
 
 class Province(msgspec.Struct, kw_only=True):
-    """The whole description; a pure function of the seed and of ``as_of``."""
+    """The whole description; a pure function of the seed and of ``as_of``. ``bank``: whom enterprises authorise."""
 
     seed: int
     as_of: str
+    bank: str = "91440000900000022D"
     pilots: list[Pilot]
     parks: list[Park]
     enterprises: list[Enterprise]

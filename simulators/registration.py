@@ -15,6 +15,7 @@ from simulators.machine import simulate_day
 from simulators.platform_push import retry_after
 from simulators.profile import Profile
 from simulators.shifts import DAY_MS, local_date, orders_of, shifts_of
+from simulators.statements import statements
 from simulators.truth import HOUR_MS, hours_of
 
 log = logging.getLogger("simulators.registration")
@@ -36,7 +37,8 @@ class Stopped(Exception):
 
 
 class Registrar:
-    """Posts datasets in the order parks, enterprises, equipment, tags, then calendars, orders, milestones, reports.
+    """Posts datasets in the order parks, enterprises, equipment, tags, then calendars, orders, milestones,
+    statements, reports.
 
     Blocking; meant for a thread. Everything accepted is remembered in the outbox under a key, so that a later
     run sends only what is new.
@@ -110,6 +112,13 @@ class Registrar:
                 records = [msgspec.to_builtins(one) for one in pilot.milestones]
                 cleaned = [{k: v for k, v in one.items() if v is not None} for one in records]
                 self._once(pilot.unit.code, "milestone", "static", cleaned)
+
+    def statements(self) -> None:
+        """What each unit's office reports of its pilot, once."""
+        for unit in self.units:
+            for dataset, records in statements(self._province, unit).items():
+                if records:
+                    self._once(unit, dataset, "statement", records)
 
     def report(self, day: int, origin_day: int, exaggerating: str | None) -> None:
         """Each unit's own OEE of the local day that begins in production day ``day - 1`` at 16:00 UTC.

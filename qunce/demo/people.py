@@ -14,7 +14,6 @@ from store.registry import NewUnit
 
 SANDBOX = NewUnit("GD-SANDBOX", "沙箱牵头单位", "Sandbox lead unit", 1, "91440000900000014J")
 """Without pilot and simulated sources: what is sent with its key disturbs nobody."""
-_BANK = "91440000900000022D"
 
 
 def wanted(province: dict[str, Any]) -> list[Wanted]:
@@ -30,7 +29,7 @@ def wanted(province: dict[str, Any]) -> list[Wanted]:
         Wanted("lead-unit", pilot["unit"]["name_zh"], "lead_unit", unit=pilot["unit"]["code"]),
         Wanted("enterprise", firm["name"], "enterprise", uscc=firm["uscc"]),
         Wanted("think-tank", "第三方智库", "think_tank"),
-        Wanted("bank", "合作银行", "bank", uscc=_BANK),
+        *([Wanted("bank", "合作银行", "bank", uscc=province["bank"])] if "bank" in province else []),
         Wanted("sandbox", SANDBOX.name_zh, "lead_unit", unit=SANDBOX.code),
     ]
 

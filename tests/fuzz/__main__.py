@@ -56,7 +56,12 @@ async def send(
     async def work(key: str) -> None:
         for one in waiting:
             headers = {**one.headers, "Authorization": f"Bearer {key}"}
-            answer = await client.request(one.method, one.path, content=one.body, headers=headers)
+            try:
+                answer = await client.request(one.method, one.path, content=one.body, headers=headers)
+            except httpx.TransportError as error:
+                bad.append((f"no answer: {error!r}", one))
+                counts["no answer"] += 1
+                continue
             fault = judge(answer)
             if fault is not None:
                 bad.append((fault, one))
