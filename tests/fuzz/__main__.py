@@ -18,8 +18,8 @@ import psutil
 
 from tests.fuzz.bodies import Wrong, wrong
 
-PLACES = {"name": "milestone", "key_id": "1", "stoppage_id": "1"}
-"""What stands for the variables of paths."""
+PLACES = {"name": "milestone", "key_id": "2147483647", "stoppage_id": "2147483647"}
+"""What stands for the variables of paths: a key and a stoppage that there are not, as `{}` is no mistake in their bodies."""
 
 
 def places(document: dict[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -94,7 +94,10 @@ def main() -> int:
 
     async def run() -> None:
         nonlocal faults, sent
-        async with httpx.AsyncClient(base_url=given.url, timeout=60) as client:
+        kept = httpx.Limits(
+            keepalive_expiry=2
+        )  # less than the server keeps an idle connection: no race for it
+        async with httpx.AsyncClient(base_url=given.url, timeout=60, limits=kept) as client:
             while sent < given.bodies:
                 bodies = list(islice(source, min(2_000, given.bodies - sent)))
                 counts, bad = await send(client, bodies, given.keys, given.at_once)

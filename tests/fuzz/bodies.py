@@ -13,10 +13,14 @@ import pyarrow as pa
 JSON = "application/json"
 ARROW = "application/vnd.apache.arrow.stream"
 NDJSON = "application/x-ndjson"
+CSV = "text/csv"
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+PARTS = "multipart/form-data; boundary=x"
+KINDS = {JSON: 62, ARROW: 12, NDJSON: 10, "text/plain": 8, "application/xml": 2, CSV: 2, XLSX: 2, PARTS: 2}
 SEEDS: tuple[bytes, ...] = (
     b"", b"{", b"[", b"null", b"1", b'"x"', b"[]", b"{}", b'{"records"', b'{"records": 1}', b'{"records": [1]}',
     b'{"records": [{}]}', b'{"records": [{"tag": 1}]}', b'{"records": [{"tag": "a", "ts": 1}]}',
-    b'{"records": [{"tag": "a", "ts": "2026-01-01T00:00:00Z"}]}', b'{"mode": 7, "records": []}',
+    b'{"records": [{"tag": "a", "ts": "2026-01-01T00:00:00Z"}]}',
     b'{"records": [{"tag": "a.b", "ts": "2026-99-01T00:00:00Z", "value": 1}]}',
     b'{"records": [{"tag": "a.b", "ts": "2026-01-01T00:00:00", "value": 1}]}',
     b'{"records": [{"tag": "a.b", "ts": "2026-01-01T00:00:00Z", "value": {}}]}',
@@ -29,6 +33,11 @@ SEEDS: tuple[bytes, ...] = (
     b'{"tags": {}, "columns": []}', b"[" * 5000, b'{"records": ' * 500, b"\xff\xfe\x00", b"\xef\xbb\xbf{}",
     '{"records": [{"tag": "温度'.encode("gbk"), b"a,b=c d=1 1", b"<xml/>", b"%PDF", b"PK\x03\x04",
     b'{"records": [NaN]}', b'{"records": [' + b"1," * 3000 + b"]}", b"0" * 40_000, b'"' + b"\\u00" * 99,
+    b'{"records": 1, "records": {}}', b'{"records": [{"tag": "\\ud800", "ts": "2026-01-01T00:00:00Z", "value": 1}]}',
+    b'{"records": [{"tag": "a.b", "ts": "2026-01-01T00:00:00Z", "value": ' + b"9" * 5000 + b"}]}",
+    b'{"records": [' + b'{"a":' * 3000, b'{"name": "\\u0000", "user": {}, "from": 1e400, "key": [[]]}',
+    b'{"metrics": [{"name": 1, "fields": [], "timestamp": -1e99}]}', b"a,b=c d=1 99999999999999999999999", b"a,=c d=\x00",
+    b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\n', b"--x\r\n" * 200, b"\x00" * 1000,
 )  # fmt: skip
 
 
@@ -45,26 +54,34 @@ def wrong(seed: int, places: Sequence[tuple[str, str]]) -> Iterator[Wrong]:
     """For these (method, path), without end. The same seed gives the same bodies."""
     pick = random.Random(seed)
     arrow = _arrow()
+    bombs = {
+        "gzip": gzip.compress(bytes(2**28)),
+        "zstd": pa.Codec("zstd").compress(bytes(2**28), asbytes=True),
+    }
     while True:
         method, path = pick.choice(places)
-        kind = pick.choices((JSON, ARROW, NDJSON, "text/plain", "application/xml"), (70, 12, 12, 3, 3))[0]
+        kind = pick.choices(tuple(KINDS), tuple(KINDS.values()))[0]
         body = pick.choice(SEEDS) if kind != ARROW else arrow[: pick.randrange(len(arrow) - 8)]
         body = _mutated(body, pick) or b"{"  # nothing at all is no mistake in NDJSON
+        if path.endswith("/write"):
+            body = b"= " + body  # a line without a measurement
         headers = {"Content-Type": kind}
         coding = pick.choices(("", "gzip", "zstd", "br"), (80, 12, 4, 4))[0]
         if coding:
             headers["Content-Encoding"] = coding
-            if coding == "gzip" and pick.random() < 0.7:
+            if coding in bombs and pick.random() < 0.02:
+                body = bombs[coding]
+            elif coding == "gzip" and pick.random() < 0.7:
                 body = gzip.compress(body)
                 body = body[: pick.randrange(1, len(body) + 1)]
-        if path.endswith("write"):
-            body = b"= " + body  # a line without a measurement
         yield Wrong(method, path, headers, body)
 
 
 def _mutated(body: bytes, pick: random.Random) -> bytes:
+    """The body itself, or it with bytes put in and taken out; of these none that could be taken by chance."""
+    rounds = pick.choice((0, 0, 1, 3))
     data = bytearray(body)
-    for _ in range(pick.choice((0, 0, 1, 3))):
+    for _ in range(rounds):
         where = pick.randrange(len(data) + 1)
         if pick.random() < 0.5:
             data[where:where] = pick.randbytes(pick.randrange(1, 5))
@@ -75,8 +92,7 @@ def _mutated(body: bytes, pick: random.Random) -> bytes:
         found = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    # What has become something that could be taken is spoilt for good.
-    return text[:-1] if isinstance(found, dict) else text
+    return text[:-1] if rounds and isinstance(found, dict) else text
 
 
 def _arrow() -> bytes:
