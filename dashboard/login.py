@@ -19,6 +19,10 @@ from store.sessions import Sessions
 SESSION_COOKIE = "qunce_session"
 OPEN = (
     "/api/",
+    "/write",
+    "/query",
+    "/ping",
+    "/health",
     "/healthz",
     "/metrics",
     "/login",

@@ -20,6 +20,7 @@ from ingest.api import (
     definitions,
     files,
     influx,
+    influx1,
     keys,
     measurements,
     metrics,
@@ -102,6 +103,7 @@ def create_api(
     install(app)
     app.include_router(measurements.router(gate))
     app.include_router(influx.router(gate))
+    app.include_router(influx1.router(gate))
     app.include_router(definitions.router(gate))
     app.include_router(datasets.router(gate))
     app.include_router(files.router(gate, filing))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import re
@@ -16,7 +17,7 @@ import psycopg
 from fastapi import Request
 
 from ingest.api.limits import Meter
-from ingest.api.problems import Problem
+from ingest.api.problems import INFLUX_1, Problem
 from store import identity
 from store.database import classify
 from store.identity import Principal
@@ -154,11 +155,29 @@ def address_of(request: Request) -> str:
 
 
 def secret_of(request: Request) -> str:
-    """The key or session that a request names in its headers; empty when it names none."""
+    """The key or session that a request names; empty when it names none.
+
+    Clients of InfluxDB 1 have a user and a password, which is the key: as Basic, as `Token user:password`,
+    or in the query of the path that is theirs.
+    """
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() not in ("bearer", "token") or not key.strip():
-        key = request.headers.get("x-api-key", "")
-    return key.strip()
+    scheme, key = scheme.lower(), key.strip()
+    if scheme == "basic":
+        key = _basic_password(key)
+    elif scheme == "token":
+        key = key.rpartition(":")[2]
+    elif scheme != "bearer":
+        key = ""
+    if not key and request.url.path == INFLUX_1:
+        key = request.query_params.get("p", "")
+    return key.strip() or request.headers.get("x-api-key", "").strip()
+
+
+def _basic_password(given: str) -> str:
+    try:
+        return base64.b64decode(given, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
 
 
 def _same_origin(request: Request) -> bool:

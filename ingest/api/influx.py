@@ -23,7 +23,8 @@ from ingest.points import PRECISIONS
 
 _VERSION = {"X-Influxdb-Build": "Qunce", "X-Influxdb-Version": "2.7"}
 """The version of the interface that is offered here, for clients that ask before they write."""
-_HEADERS = {**REPLAYED, **BATCH}
+WRITTEN = {**REPLAYED, **BATCH}
+"""Headers of an answer to line protocol, as the document tells them."""
 _Unread = Annotated[str, Query(max_length=200, description="not looked at: the token says whose it is")]
 
 
@@ -42,14 +43,14 @@ def router(gate: Gate) -> APIRouter:
             200: {
                 "description": "结论,按 `Prefer: return=representation` | the verdict, as that was asked for",
                 "content": VERDICT,
-                "headers": _HEADERS,
+                "headers": WRITTEN,
             },
             202: {
                 "description": "已持久保存,尚未判定 | durable, and not judged yet",
                 "content": VERDICT,
-                "headers": _HEADERS,
+                "headers": WRITTEN,
             },
-            204: {"description": "已全部持久保存 | all of it is durable", "headers": _HEADERS},
+            204: {"description": "已全部持久保存 | all of it is durable", "headers": WRITTEN},
         },
         dependencies=[gate.allow("measurements:write")],
     )
@@ -84,21 +85,7 @@ def router(gate: Gate) -> APIRouter:
         """
         verdict = "return=representation" in preferences(prefer)
         wish = Wish("lines", None, idempotency_key, mode, precision, equipment_tag, verdict, verdict)
-        taken = await take(gate, request, wish)
-        headers = {**taken.headers, "Qunce-Batch": taken.name}
-        if verdict:
-            answer = taken.answer
-            return JSONResponse(answer, 202 if taken.pending else 200, headers)
-        if taken.quarantined:
-            parameters = {
-                "received": str(taken.received),
-                "refused": str(taken.quarantined),
-                "accepted": str(taken.received - taken.quarantined),
-            }
-            raise Problem(
-                "partly_refused", parameters, errors=taken.errors, extra=taken.counts, headers=headers
-            )
-        return Response(status_code=204, headers=headers)
+        return await written(gate, request, wish)
 
     @routes.get("/ping", include_in_schema=False, dependencies=[OPEN])
     @routes.head("/ping", include_in_schema=False, dependencies=[OPEN])
@@ -119,3 +106,19 @@ def router(gate: Gate) -> APIRouter:
         return JSONResponse(status, 200 if well else 503, _VERSION)
 
     return routes
+
+
+async def written(gate: Gate, request: Request, wish: Wish) -> Response:
+    """Take line protocol in and answer as its clients expect. Raises Problem: some of it was refused."""
+    taken = await take(gate, request, wish)
+    headers = {**taken.headers, "Qunce-Batch": taken.name}
+    if wish.verdict:
+        return JSONResponse(taken.answer, 202 if taken.pending else 200, headers)
+    if taken.quarantined:
+        parameters = {
+            "received": str(taken.received),
+            "refused": str(taken.quarantined),
+            "accepted": str(taken.received - taken.quarantined),
+        }
+        raise Problem("partly_refused", parameters, errors=taken.errors, extra=taken.counts, headers=headers)
+    return Response(status_code=204, headers=headers)

@@ -17,7 +17,7 @@ from ingest.api.answers import BATCH, COMPONENTS, REPLAYED
 from ingest.api.definitions import component_schemas
 from ingest.api.doors import Route, routes_of
 from ingest.api.examples import answer_example
-from ingest.api.problems import INFLUX, codes_of, example
+from ingest.api.problems import INFLUX, INFLUX_1, codes_of, example
 
 DESCRIPTION = """\
 牵头单位与企业经此接口报送和读取数据;说明与示例见 docs/interface.md 与接入指南。
@@ -98,7 +98,7 @@ def _document(app: FastAPI, routes: list[BaseRoute], doors: list[Route]) -> dict
 
 def _complete(operation: dict[str, Any], route: Route, method: str) -> None:
     """Add what every operation has: who may, every error, and an answer of a real run as an example."""
-    influx = route.path.startswith(INFLUX)
+    influx = route.path.startswith(INFLUX) or route.path == INFLUX_1
     statuses = set(_ALWAYS)
     if route.permission != "open":
         statuses |= set(_WITH_CREDENTIALS)
@@ -110,7 +110,8 @@ def _complete(operation: dict[str, Any], route: Route, method: str) -> None:
     if method in ("POST", "PUT", "PATCH"):
         statuses |= set(_WITH_BODY)
     if influx:
-        statuses.discard(408)  # told as 503, which makes such clients send again
+        # told as 503, which makes such clients send again
+        statuses -= {408, 429} if route.path == INFLUX_1 else {408}
     responses: dict[str, Any] = operation.setdefault("responses", {})
     responses.pop("422", None)  # FastAPI's own, which is none of ours
     for answered, response in responses.items():

@@ -18,6 +18,8 @@ from store.reasons import REASONS, Reason
 ERRORS_SHOWN = 100
 INFLUX = "/api/v2/"
 """Below it are clients of InfluxDB 2, who read a problem in their own way."""
+INFLUX_1, INFLUX_1_QUERY = "/write", "/query"
+"""Where clients of InfluxDB 1 write, and ask. They have another way."""
 
 _HTTP: Mapping[str, tuple[int, str, Reason]] = {
     "no_key": (401, "No API key", Reason(
@@ -50,6 +52,9 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
         "请在平台页面上操作,或改用 API 密钥", "Do it on the platform's pages, or use an API key")),
     "not_found": (404, "Not found", Reason(
         "没有 {path}", "there is nothing at {path}", "接口清单见 /api/openapi.json", "The interface is listed at /api/openapi.json")),
+    "no_queries": (404, "No queries", Reason(
+        "这里没有 InfluxQL 查询,也无需建库", "there is no InfluxQL here, and no database to be created",
+        "写入请用 POST /api/v2/write 或 /write;读取见 docs/interface.md", "Write to POST /api/v2/write or /write; how to read is in docs/interface.md")),
     "method_not_allowed": (405, "Method not allowed", Reason(
         "{path} 不支持 {method}", "{path} does not take {method}",
         "接口清单见 /api/openapi.json", "The interface is listed at /api/openapi.json")),
@@ -236,6 +241,8 @@ def document(problem: Problem, path: str) -> tuple[int, dict[str, Any]]:
         "errors": problem.errors,
         **problem.extra,
     }
+    if path in (INFLUX_1, INFLUX_1_QUERY):
+        return _as_influx_1(body, problem, status)
     return _as_influx(body, problem, status) if path.startswith(INFLUX) else (status, body)
 
 
@@ -302,6 +309,19 @@ def _as_influx(body: dict[str, Any], problem: Problem, status: int) -> tuple[int
         "code": _INFLUX_CODES.get(status, "internal error"),
         "message": f"{message['en']}{first} | {message['zh']}",
     }
+
+
+def _as_influx_1(body: dict[str, Any], problem: Problem, status: int) -> tuple[int, dict[str, Any]]:
+    """As of InfluxDB 2, and the text once more as `error`, which these clients read.
+
+    They throw away what they sent after every 4xx, so that what can be sent again is a 503. Where part of it
+    was taken the text has the words by which the older ones know not to send it for ever.
+    """
+    if status == 429:
+        status = body["status"] = 503
+    status, body = _as_influx(body, problem, status)
+    partial = problem.code in ("partly_refused", "all_refused")
+    return status, {**body, "error": ("partial write: " if partial else "") + body["message"]}
 
 
 def bad_parameter(field: str, zh: str, en: str) -> Problem:

@@ -182,6 +182,9 @@ def _readings(ask: Asking) -> None:
         )  # fmt: skip
     ask("POST", "/api/v2/write", 422, content="opcua,equipment=CNC-0012 produced=1i")
     ask("POST", "/api/v2/write", 401, content="a b=1", by="qk_wrong")
+    ask("POST", "/write", 204, content=f"CNC-0012 produced=1405i {time.time_ns()}", params={"db": "d"})
+    ask("POST", "/write", 422, content="CNC-0012 produced=1i", params={"precision": "u"})
+    ask("POST", "/write", 401, content="a b=1", by="qk_wrong")
 
 
 def _files(ask: Asking) -> None:

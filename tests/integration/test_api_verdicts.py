@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import httpx
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from ingest.api.limits import UnitLimits
 from qunce.process import free_port
 from store.database import connect
 from tests.integration.test_api import MASTER, go, now, platform, register_master, registered, settled
@@ -214,6 +216,55 @@ def test_line_protocol_lands_and_its_clients_do_the_right_thing(registered: tupl
                 ("line 3 records[2]", f"{lines[1]},x=1"),
                 ("line 2 records[1]", "nonsense"),
             ]
+
+    go(test())
+
+
+def test_clients_of_influxdb_1_write_too(registered: tuple[str, str]) -> None:
+    async def test() -> None:
+        dsn, url = registered
+        async with platform(dsn, url, limits=UnitLimits(rows_per_s=1, requests_per_s=500)) as client:
+            await register_master(client)
+            del client.headers["Authorization"]
+            lines = [LINE.format(value=i, ns=1780000000000 + i) for i in range(3)]
+            write = "/write?db=d&rp=&precision=ms"
+            basic = "Basic " + base64.b64encode(b"GD-AAA-01:qk_one").decode()
+            for query, headers, status in (
+                ("&u=GD-AAA-01&p=qk_one", {}, 204),
+                ("", {"Authorization": basic}, 204),
+                ("", {"Authorization": "Token GD-AAA-01:qk_one"}, 204),
+                ("&u=GD-AAA-01&p=qk_wrong", {}, 401),
+                ("", {"Authorization": "Basic %%"}, 401),
+            ):
+                answer = await client.post(write + query, content="\n".join(lines), headers=headers)
+                assert answer.status_code == status
+                assert ("error" in answer.json()) if status == 401 else answer.content == b""
+            # A key in the query is read where such clients write, and nowhere else.
+            assert (await client.post("/api/v2/write?p=qk_one", content=lines[0])).status_code == 401
+            client.headers["Authorization"] = basic
+            partly = await client.post(write, content=f"{lines[0]}\nnonsense")
+            assert (partly.status_code, partly.json()["reason"]) == (422, "partly_refused")
+            assert partly.json()["error"].startswith("partial write: 1 of 2 readings")
+            await settled(dsn, lambda c: c.execute("SELECT count(*) FROM measurement").fetchone() == (3,))
+            for precision, status in (("u", 204), ("n", 204), ("m", 400)):
+                answer = await client.post(
+                    f"/write?precision={precision}",
+                    content=f"M1 produced=1i {time.time_ns() // 1000 ** (precision == 'u')}",
+                )
+                assert answer.status_code == status
+            # They throw away what they sent after every 4xx, so that "later" is a 503.
+            much = "\n".join(LINE.format(value=i, ns=1780000100000 + i) for i in range(200))
+            assert (await client.post(write, content=much)).status_code == 204
+            later = await client.post(write, content=lines[0])
+            assert (later.status_code, later.json()["status"], later.json()["reason"]) == (
+                503,
+                503,
+                "rate_limited",
+            )
+            assert int(later.headers["Retry-After"]) > 0
+            asked = await client.post("/query", data={"q": 'CREATE DATABASE "telegraf"'})
+            assert (asked.status_code, asked.json()["reason"]) == (404, "no_queries")
+            assert "/api/v2/write" in asked.json()["hint"]["en"]
 
     go(test())
 
