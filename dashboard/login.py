@@ -24,6 +24,8 @@ OPEN = (
     "/ping",
     "/health",
     "/healthz",
+    "/ping",
+    "/health",
     "/metrics",
     "/login",
     "/login/oidc/",
@@ -189,8 +191,22 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, answer: ASGIApp, c
         await answer(scope, receive, send)
 
 
+_TOLD = {
+    "login_required": ("请先登录", "log in first", "浏览器请打开 /login;程序请用 /api/v1 与 API 密钥",
+                       "A browser: /login. A program: /api/v1 with an API key"),
+    "cross_site": ("请求来自其他网站", "the request came from another site", "请从本站页面操作", "Do it from the pages of this site"),
+    "body_too_large": ("请求体过大", "the body is too large", "文件请用 /api/v1 上报", "Send files to /api/v1"),
+    "unavailable": ("暂时不可用", "not available at the moment", "请稍后再试", "Try again later"),
+}  # fmt: skip
+"""Code → message and hint, Chinese and English, as in the interface's problems."""
+
+
 def _problem(status: int, title: str, code: str) -> JSONResponse:
-    content = {"type": "about:blank", "title": title, "status": status, "code": code}
+    zh, en, hint_zh, hint_en = _TOLD[code]
+    content = {
+        "type": f"urn:qunce:problem:{code}", "title": title, "status": status, "detail": en, "code": code,
+        "message": {"zh": zh, "en": en}, "hint": {"zh": hint_zh, "en": hint_en},
+    }  # fmt: skip
     return JSONResponse(content, status_code=status, media_type="application/problem+json")
 
 

@@ -81,6 +81,14 @@ class _Values(msgspec.Struct, gc=False):
     mode: Literal["live", "backfill", "correction"] = "live"
 
 
+_KINDS_ZH = {
+    "str": "文本",
+    "int": "整数",
+    "float": "数字",
+    "object": "JSON 对象",
+    "array": "JSON 数组",
+    "bool": "布尔值",
+}
 _BODY = msgspec.json.Decoder(_Body)
 _RAW_BODY = msgspec.json.Decoder(_RawBody)
 _VALUES = msgspec.json.Decoder(_Values)
@@ -257,7 +265,7 @@ def _from_columns(body: _Body, columns: _Columns, who: _Who) -> Decoded:
         raise Malformed("wrong_shape", {"place": "columns", "detail": "an integer is too large"}) from error
     keep = (tag_index >= 0) & (tag_index < len(tags))
     refused = [
-        refusal(i, "tag", "unknown_tag", {"tag": f"#{columns.tag[i]}"})
+        refusal(i, "tag", "unknown_tag", {"tag": f"#{columns.tag[i]} (tags: 0 … {len(tags) - 1})"})
         for i in np.flatnonzero(~keep).tolist()
     ]
     value, text, bad = values_column(columns.value)
@@ -422,7 +430,12 @@ def _row_fault(i: int, raw: bytes, fault: msgspec.ValidationError, origin: Origi
     field = path.strip("`").removeprefix("$").removeprefix(".") or "row"
     expected, _, got = message.removeprefix("Expected ").partition(", got ")
     place = place_of(i, field if field != "row" else "", origin)
-    parameters = {"field": field, "expected": expected.strip("`"), "got": got.strip("`")}
+    if field == "ts" and got.strip("`") in ("int", "float"):
+        return Refusal(place, "timestamp_malformed", {"got": str(msgspec.json.decode(raw)["ts"])[:100]}, raw)
+    expected = expected.strip("`")
+    parameters = {
+        "field": field, "expected": expected, "expected_zh": _KINDS_ZH.get(expected, expected), "got": got.strip("`"),
+    }  # fmt: skip
     return Refusal(place, "wrong_type", parameters, raw)
 
 

@@ -25,6 +25,7 @@ _ENUM, _COUNTER, _FLOAT, _INT, _BOOL, _TEXT = range(len(DATA_TYPES))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIELDS = {"unknown_tag": "tag", "clock_ahead": "ts", "timestamp_too_old": "ts", "period_closed": "ts"}
 _EXPECTED = ("a name (text)", "a number", "a number", "a whole number", "a boolean", "text")
+_EXPECTED_ZH = ("取值名称(文本)", "数字", "数字", "整数", "布尔值", "文本")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +144,21 @@ def _check_type(
             wrong[named] = unknown
             names = np.full(n, "", object)
             names[named] = known
-            findings.refuse(wrong, "unknown_name", {"got": batch.text, "known": names})
+            tag = np.array(batch.tags, object)[batch.tag_index]
+            findings.refuse(wrong, "unknown_name", {"tag": tag, "got": batch.text, "known": names})
     whole = (kind == _INT) | (kind == _BOOL)
     if whole.any():
         bad = ((kind == _INT) & (value != np.floor(value))) | ((kind == _BOOL) & (value != 0) & (value != 1))
         mismatch |= bad & ~textual
     if mismatch.any():
-        expected = np.array(_EXPECTED, object)[kind]
-        got = (
-            value.astype(object)
-            if batch.text is None
-            else np.where(textual, batch.text, value.astype(object))
-        )
-        findings.refuse(mismatch, "wrong_type", {"field": "value", "expected": expected, "got": got})
+        expected = {
+            "expected": np.array(_EXPECTED, object)[kind],
+            "expected_zh": np.array(_EXPECTED_ZH, object)[kind],
+        }
+        got = value.astype(object)
+        if batch.text is not None:  # "41.5" is no number: quotation marks tell what it is
+            got[textual] = [f'"{text}"' for text in batch.text[textual]]
+        findings.refuse(mismatch, "wrong_type", {"field": "value", **expected, "got": got})
     if batch.text is not None:
         nul = np.array([isinstance(t, str) and "\0" in t for t in batch.text], np.bool_)
         findings.refuse(nul, "nul_character", {})
@@ -176,7 +179,9 @@ def _check_range(
     low[(kind == _COUNTER) & np.isnan(low)] = 0.0
     out = number & ((value < low) | (value > high))
     if out.any():
-        bounds = {"got": value, "low": low, "high": high, "unit": tags.unit[row]}
+        open_high = np.where(np.isnan(high), "∞", high.astype(object))
+        open_low = np.where(np.isnan(low), "-∞", low.astype(object))
+        bounds = {"got": value, "low": open_low, "high": open_high, "unit": tags.unit[row]}
         findings.refuse(out, "out_of_range", bounds)
 
 

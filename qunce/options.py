@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qunce.settings import Settings, load
+if TYPE_CHECKING:
+    from qunce.settings import Settings
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="设置文件 | settings file (TOML); see docs/settings.md")
@@ -23,6 +24,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="输出 JSON | as JSON"
 def settings_of(config: Path | None, data_dir: Path | None, *, generated: bool = True) -> Settings:
     """The settings, with logging set up as they say. Raises SettingsError."""
     from qunce.logging import configure
+    from qunce.settings import load
 
     settings = load(config, data_dir, generated=generated)
     configure(settings.logging)

@@ -44,6 +44,7 @@ def build(settings: Settings, roles: Sequence[Role], logins: Logins, log_url: st
         from ingest.api.service import Addresses
         from qunce.catalogue import read_catalogue
         from qunce.codes import indicator_codes
+        from qunce.toolkit import wheel
 
         app = create_api(
             logins,
@@ -56,6 +57,7 @@ def build(settings: Settings, roles: Sequence[Role], logins: Logins, log_url: st
             code_tables=[indicator_codes()],
             catalogue=read_catalogue(),
             window=timedelta(days=settings.correction_days),
+            downloads=dict([wheel()]),
         )
     else:
         app = _pages_only()

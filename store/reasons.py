@@ -31,7 +31,8 @@ class Reason:
 
 class _Given(dict[str, str]):
     def __missing__(self, key: str) -> str:
-        return "?"
+        # Most parameters are the same in both languages.
+        return self.get(key.removesuffix("_zh"), "?") if key.endswith("_zh") else "?"
 
 
 REASONS: Mapping[str, Reason] = MappingProxyType(
@@ -100,7 +101,7 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "Check the field's name: {known}",
         ),
         "wrong_type": Reason(
-            "{field} 应为 {expected},收到 {got}",
+            "{field} 应为{expected_zh},收到 {got}",
             "{field} must be {expected}, got {got}",
             "请按标签登记的数据类型发送,不要把数字写成字符串",
             "Send the data type the tag is registered with; do not send numbers as strings",
@@ -123,8 +124,8 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
         "unknown_tag": Reason(
             "标签 {tag} 未登记",
             "tag {tag} is not registered",
-            "请先通过数据集 tag 登记该标签,然后重发",
-            "Register it through the dataset tag first, then send it again",
+            "请先通过数据集 tag 登记该标签,然后重放隔离区中的记录,或重发",
+            "Register it through the dataset tag first, then replay what is in quarantine, or send it again",
         ),
         "unknown_name": Reason(
             "标签 {tag} 没有名为 {got} 的取值",
@@ -147,14 +148,14 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
         "timestamp_too_old": Reason(
             "时间 {ts} 早于 {limit}",
             "time {ts} is before {limit}",
-            "请检查设备时钟;更早的数据请联系平台",
-            "Check the device's clock; for older data ask the platform",
+            "请检查设备时钟和时间单位(列式 JSON 为微秒,行协议由 precision 说明);更早的数据请联系平台",
+            "Check the device's clock, and the unit of times: microseconds in columns, `precision` in line protocol; for older data ask the platform",
         ),
         "clock_ahead": Reason(
             "时间 {ts} 比平台时钟超前 {ahead_s} 秒(允许 {limit_s} 秒)",
             "time {ts} is {ahead_s} s ahead of the platform's clock ({limit_s} s are allowed)",
-            "请给设备或网关对时(NTP)",
-            "Synchronise the clock of the device or gateway (NTP)",
+            "请给设备或网关对时(NTP);若恰好超前约 8 小时,是北京时间标成了 Z,请用 +08:00",
+            "Synchronise the clock of the device or gateway (NTP); about 8 hours ahead is +08:00 that was written as Z",
         ),
         "period_closed": Reason(
             "时间 {ts} 早于 {closed_until},该时段已结账",
@@ -237,8 +238,8 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
         "correction_needs_reason": Reason(
             "{key} 已经报送过,内容不同;更正或撤回须说明原因",
             "{key} was reported before and differs: a correction or withdrawal needs a reason",
-            "请在请求体中加 reason(更正原因)和 voucher(凭证号)后重发",
-            "Send it again with reason, and voucher if there is one, in the body beside records",
+            "请附上更正原因后重发:JSON 在请求体中加 reason(可加凭证号 voucher),文件在页面上填更正理由或用 --reason",
+            "Send it again with a reason: JSON beside records (and voucher if there is one), a file on the page or with --reason",
         ),
         "correction_window_closed": Reason(
             "{key} 于 {first} 首次报送,已超过 {days} 天的更正期",

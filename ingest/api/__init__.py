@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import SecretStr
 
 from ingest.api import (
@@ -64,13 +65,15 @@ def create_api(
     sessions: Sessions | None = None,
     window: timedelta = CORRECTION_WINDOW,
     secure: bool = False,
+    downloads: Mapping[str, bytes] = MappingProxyType({}),
 ) -> FastAPI:
     """The FastAPI application of the open interface. `metrics_token`: see `ingest.api.metrics`;
     `catalogue`: what indicators mean; `sessions`: shared with the pages of this process;
     `secure`: reached by HTTPS only.
 
     `addresses`: where units reach the platform, as they are told; `code_tables`: published beside our own;
-    `window`: how long reports can be corrected, as the writer has it.
+    `window`: how long reports can be corrected, as the writer has it; `downloads`: files for whoever wants
+    to connect, by their names.
 
     Unknown paths below /api are answered here, before any catch-all that pages may bring.
     `app.state.gate` holds what the routes share. Raises RuntimeError when a route declares no permission.
@@ -125,6 +128,12 @@ def create_api(
     async def healthz() -> JSONResponse:
         health = await gate.health()
         return JSONResponse(health, 200 if set(health.values()) == {"ok"} else 503)
+
+    @app.get("/api/client/{name}", include_in_schema=False, dependencies=[OPEN])
+    async def download(name: str, request: Request) -> Response:
+        if name not in downloads:
+            raise Problem("not_found", {"path": request.url.path, "method": "GET"})
+        return Response(downloads[name], media_type="application/octet-stream")
 
     @app.api_route(
         "/api/{rest:path}",

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from ingest.batch import Refusal
-from ingest.breaches import told
+from ingest.breaches import field_of, told
 from store.reasons import REASONS, Reason
 
 ERRORS_SHOWN = 100
@@ -114,6 +114,9 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
         "city, county need region; lead_unit needs unit; enterprise, bank need uscc; think_tank may have pilots")),
     "bad_parameter": (422, "Bad parameter", Reason(
         "参数 {field}:{detail_zh}", "parameter {field}: {detail}", "请更正该参数", "Correct the parameter")),
+    "not_in_sight": (404, "Not in sight", Reason(
+        "没有 {field} {name},或不在您的权限之内", "there is no {field} {name}, or it is not yours to see",
+        "请核对名称;登记过的见 GET /api/v1/latest 与各数据集的 records", "Check the name; GET /api/v1/latest and the records of the datasets list what there is")),
     "no_such_unit": (404, "No such unit", Reason(
         "没有牵头单位 {unit}", "there is no lead unit {unit}", "请核对单位代码", "Check the unit's code")),
     "scope_exceeds": (403, "Beyond your own permissions", Reason(
@@ -350,9 +353,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _(request: Request, failure: RequestValidationError) -> JSONResponse:
-        first = failure.errors()[0]
-        field = ".".join(str(part) for part in first["loc"][1:])
-        return _answer(request, Problem("bad_parameter", {"field": field} | told(first)))
+        first: Any = dict(failure.errors()[0])
+        first["loc"] = first["loc"][1:]  # body or query
+        return _answer(request, Problem("bad_parameter", {"field": field_of(first)} | told(first)))
 
     @app.exception_handler(Exception)
     async def _(request: Request, failure: Exception) -> JSONResponse:

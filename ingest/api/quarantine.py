@@ -99,7 +99,7 @@ class ReplayBody(BaseModel):
     @model_validator(mode="after")
     def _one_of(self) -> Self:
         if (self.ids is None) == (self.filter is None):
-            raise broken("ids 与 filter 须给出其一", "needs either ids or filter")
+            raise broken("ids 与 filter 须给出其一", "needs either ids or filter", field="ids")
         return self
 
     def of(self, unit: Unit) -> Filter:

@@ -51,6 +51,7 @@ class StoppageForm(Form):
             raise broken(
                 "equipment_codes、enterprise_uscc、all: true 须给出其一",
                 "needs one of equipment_codes, enterprise_uscc, all: true",
+                field="equipment_codes",
             )
         return self
 

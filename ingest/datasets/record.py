@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
-from ingest.breaches import broken
+from ingest.breaches import broken, called
+
+_LOCAL = timezone(timedelta(hours=8))
+_AHEAD = timedelta(days=1)
+"""So far a statement may be ahead of our clock: somebody's day may begin before ours."""
 
 
 class Record(BaseModel):
@@ -32,3 +37,23 @@ class Record(BaseModel):
         if isinstance(value, str) and "\0" in value:
             raise broken("含有字符 U+0000", "contains the character U+0000")
         return value
+
+    @model_validator(mode="after")
+    def _has_begun(self) -> Self:
+        # A slip of the year would be stored at once, and be a correction that needs a reason afterwards.
+        if self.reasoned and self.dated:
+            field = self.dated[0]
+            if _begins(getattr(self, field)) > datetime.now(UTC) + _AHEAD:
+                raise broken(f"{called(self, field)}在未来", f"{field} lies in the future", field=field)
+        return self
+
+
+def _begins(said: datetime | date | str) -> datetime:
+    """When a moment, a day, or a year, quarter or month of +08:00 begins."""
+    if isinstance(said, datetime):
+        return said
+    if isinstance(said, str):
+        year, _, rest = said.partition("-")
+        month = 1 if not rest else 3 * int(rest[1]) - 2 if rest.startswith("Q") else int(rest)
+        return datetime(int(year), month, 1, tzinfo=_LOCAL)
+    return datetime(said.year, said.month, said.day, tzinfo=_LOCAL)

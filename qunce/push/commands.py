@@ -17,13 +17,18 @@ if TYPE_CHECKING:
 UrlOption = Annotated[
     str | None,
     typer.Option(
-        "--url", envvar="QUNCE_API_URL", help="开放接口地址 | address of the open interface, https://…"
+        "--url",
+        envvar=["QUNCE_URL", "QUNCE_API_URL"],
+        help="开放接口地址 | address of the open interface, https://…",
     ),
 ]
 KeyOption = Annotated[
     str | None,
     typer.Option(
-        "--key", envvar="QUNCE_API_KEY", help="本单位的 API 密钥 | the unit's API key", show_envvar=True
+        "--key",
+        envvar=["QUNCE_KEY", "QUNCE_API_KEY"],
+        help="本单位的 API 密钥 | the unit's API key",
+        show_envvar=True,
     ),
 ]
 DatasetOption = Annotated[
@@ -170,9 +175,9 @@ def _service(url: str | None, key: str | None) -> Service:
     from qunce.push.service import Refused, Service
 
     if not url:
-        raise Refused("缺少接口地址 / the address is missing: --url or QUNCE_API_URL")
+        raise Refused("缺少接口地址 / the address is missing: --url or QUNCE_URL")
     if not key:
-        raise Refused("缺少密钥 / the key is missing: --key or QUNCE_API_KEY")
+        raise Refused("缺少密钥 / the key is missing: --key or QUNCE_KEY")
     return Service(url, key)
 
 

@@ -97,6 +97,19 @@ def test_rules_across_fields_say_which_of_them_to_mend() -> None:
     assert refusal.parameters["field"] == "qualified"
 
 
+@pytest.mark.parametrize(
+    ("dataset", "field", "later"),
+    [
+        ("app_usage", "day", "2097-11-23"), ("enterprise_statement", "period", "2097-Q3"),
+        ("inspection_lot", "inspected_at", "2097-11-23T21:00:00+08:00"), ("energy_consumption", "period", "2097-10"),
+    ],
+)  # fmt: skip
+def test_nothing_is_stated_of_what_has_not_begun(dataset: str, field: str, later: str) -> None:
+    _, [refusal] = check_records(dataset, [json.dumps({**example(dataset), field: later}).encode()])
+    assert (refusal.reason, refusal.parameters["field"]) == ("invalid_field", field)
+    assert "在未来" in refusal.parameters["detail_zh"]
+
+
 def test_a_number_too_large_for_a_float_is_refused() -> None:
     record = json.dumps({**TAG, "data_type": "float", "signal": "t", "name": "M1.t"})[:-1]
     good, [refusal] = check_records("tag", [f'{record}, "range_max": 1e999}}'.encode()])

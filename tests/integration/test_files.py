@@ -278,7 +278,7 @@ def test_what_a_killed_process_left_is_taken_up(client: httpx.Client, module_dsn
 
 def qunce(client: httpx.Client, *arguments: object) -> tuple[int, str]:
     """`qunce …` as a lead unit runs it: exit code, and what it prints."""
-    environment = {"QUNCE_API_URL": str(client.base_url), "QUNCE_API_KEY": KEY}
+    environment = {"QUNCE_URL": str(client.base_url), "QUNCE_KEY": KEY}
     result = CliRunner().invoke(app, [str(one) for one in arguments], env=environment)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.output

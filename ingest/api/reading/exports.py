@@ -105,9 +105,9 @@ def router(gate: Gate, exports: Exports, catalogue: Catalogue) -> APIRouter:
         known = {tag.name for tag in found}
         for name in chosen or ():
             if name not in known:
-                raise absent(request, "tags", name)
+                raise absent("tags", name)
         if equipment is not None and not found:
-            raise absent(request, "equipment", equipment)
+            raise absent("equipment", equipment)
         who = await gate.who(request)
         detail = {
             "unit": unit or who.unit, "tags": tags, "equipment": equipment, "from": start.isoformat(),

@@ -156,7 +156,7 @@ class Chosen:
             entities = await gate.query(scope.entities, **named)
             if not entities.ids:
                 field, code = next(reversed(named.items()))
-                raise absent(request, field, code)
+                raise absent(field, code)
         return Wanted(
             self.period, self.codes, self.levels, entities, self.start, self.end, self.as_of
         )  # fmt: skip

@@ -69,9 +69,9 @@ def one_of(field: str, given: Sequence[str] | None, known: Sequence[str]) -> Non
             raise bad_parameter(field, f"没有 {name!r},可用:{shown}", f"{name!r} is none of: {shown}")
 
 
-def absent(request: Request, field: str, name: str) -> Problem:
+def absent(field: str, name: str) -> Problem:
     """What is not there and what may not be seen are answered alike."""
-    return Problem("not_found", {"path": f"{request.url.path}?{field}={name}"})
+    return Problem("not_in_sight", {"field": field, "name": name[:200]})
 
 
 async def whose(gate: Gate, request: Request, code: str | None) -> int:
@@ -88,7 +88,7 @@ async def whose(gate: Gate, request: Request, code: str | None) -> int:
     printed(unit=code)
     found = await gate.query(scope.unit_id, code)
     if found is None:
-        raise absent(request, "unit", code)
+        raise absent("unit", code)
     return found
 
 

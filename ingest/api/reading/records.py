@@ -159,7 +159,7 @@ def router(gate: Gate) -> APIRouter:
         unit_id = await whose(gate, request, unit)
         found = await gate.query(records.revisions, unit_id, name, key, after, limit)
         if not found and after == 0:
-            raise absent(request, "key", key)
+            raise absent("key", key)
         following = found[-1]["revision"] if len(found) == limit else None
         content = {"dataset": name, "key": key, "revisions": found, "next": following}
         return Response(msgspec.json.encode(content), media_type="application/json")

@@ -139,7 +139,7 @@ def router(gate: Gate) -> APIRouter:
         known = {tag.name: tag for tag in await gate.query(scope.tags, unit_id, names=wanted)}
         for name in wanted:
             if name not in known:
-                raise absent(request, "tags", name)
+                raise absent("tags", name)
         chosen = [known[name] for name in wanted]
         async with turns:
             content = await gate.query(_series, chosen, start, end, points, quality)
