@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from random import Random
 from typing import Any, Final
 
-from simulators.names import KINDS
+from simulators.profile import profile_of
 from simulators.province import Enterprise, Equipment, Park, Pilot, Province
 
 Record = dict[str, Any]
@@ -40,8 +40,8 @@ def statements(province: Province, unit: str) -> Mapping[str, list[Record]]:
     random = Random(f"qunce-statements-{province.seed}-{unit}")
     return {
         **_platform(random, pilot, firms, today),
-        **_parks(random, parks, firms, machines, today),
-        **_firms(random, pilot, firms, machines, today),
+        **_parks(random, pilot.started_on, parks, firms, machines, today),
+        **_firms(random, province, pilot, firms, machines, today),
         **_finance(random, pilot, firms, province.bank, today),
         **_project(random, pilot, firms, today),
     }
@@ -49,6 +49,11 @@ def statements(province: Province, unit: str) -> Mapping[str, list[Record]]:
 
 def _share(records: list[Any], part: float) -> list[Any]:
     return records[: max(1, round(part * len(records)))]
+
+
+def _since(day: str, ago: int, today: date) -> str:
+    """So many days ago, but not before `day`."""
+    return max(day, (today - ago * _DAY).isoformat())
 
 
 def _later(day: date, days: int, today: date) -> str:
@@ -101,7 +106,12 @@ def _platform(random: Random, pilot: Pilot, firms: list[Enterprise], today: date
 
 
 def _parks(
-    random: Random, parks: list[Park], firms: list[Enterprise], machines: list[Equipment], today: date
+    random: Random,
+    started: str,
+    parks: list[Park],
+    firms: list[Enterprise],
+    machines: list[Equipment],
+    today: date,
 ) -> dict[str, list[Record]]:
     space, idle = [], []
     month_end = today.replace(day=1) - _DAY
@@ -111,8 +121,8 @@ def _parks(
         space.append({"park_code": park.code, "as_of": month_end.isoformat(), "total_m2": total, "leased_m2": leased,
                       "in_production_m2": round(leased * random.uniform(0.8, 1))})  # fmt: skip
         idle.append({"park_code": park.code, "code": "IDLE-001", "kind": "factory", "quantity": 3200,
-                     "listed_on": (today - 200 * _DAY).isoformat(), "reused_quantity": 1800,
-                     "reused_on": (today - 60 * _DAY).isoformat(), "reuse": "共享打样车间"})  # fmt: skip
+                     "listed_on": _since(started, 200, today), "reused_quantity": 1800,
+                     "reused_on": _since(started, 60, today), "reuse": "共享打样车间"})  # fmt: skip
     residence = [
         {"park_code": firm.park_code, "enterprise_uscc": firm.uscc, "valid_from": firm.registered_on, "kind": "lease",
          "floor_area_m2": random.randrange(800, 6000)}
@@ -129,16 +139,20 @@ def _parks(
 
 
 def _firms(
-    random: Random, pilot: Pilot, firms: list[Enterprise], machines: list[Equipment], today: date
+    random: Random,
+    province: Province,
+    pilot: Pilot,
+    firms: list[Enterprise],
+    machines: list[Equipment],
+    today: date,
 ) -> dict[str, list[Record]]:
     run_times = []
     for machine in machines:
-        kind = KINDS[machine.kind]
+        profile = profile_of(province, machine, pilot)
         run_times += [
             {"equipment_code": machine.code, "product": product, "valid_from": machine.commissioned_on,
-             "planned_run_time_per_item_s": round(kind.pri_s[0] + (kind.pri_s[1] - kind.pri_s[0]) * share, 1),
-             "planned_scrap_share": round(kind.scrap, 4)}
-            for product, share in zip(kind.products, (0.3, 0.5, 0.7, 0.9), strict=False)
+             "planned_run_time_per_item_s": pri_s, "planned_scrap_share": round(profile.kind.scrap, 4)}
+            for product, pri_s in zip(profile.kind.products, profile.pri_s, strict=True)
         ]  # fmt: skip
     certificates, rights, accounts, assessments, links = [], [], [], [], []
     quarter = (today.month - 1) // 3
@@ -181,7 +195,7 @@ def _assessment(
 ) -> Record:
     digital, networked = (sum(getattr(one, name) for one in machines) for name in ("digital", "networked"))
     return {
-        "enterprise_uscc": firm.uscc, "assessed_on": (today - 45 * _DAY).isoformat(), "edition": "2024",
+        "enterprise_uscc": firm.uscc, "assessed_on": _since(firm.registered_on, 45, today), "edition": "2024",
         "method": "on_site", "assessor": "示例数字化评测中心", "q1_networks": ["control", "application"],
         "equipment_total": len(machines), "equipment_digital": digital, "q2_digital_equipment": _band(digital, machines),
         "equipment_networked": networked, "q3_networked_equipment": _band(networked, machines),
@@ -208,18 +222,17 @@ def _finance(
     random: Random, pilot: Pilot, firms: list[Enterprise], bank: str, today: date
 ) -> dict[str, list[Record]]:
     authorisations, loans, balances = [], [], []
-    since = today - 150 * _DAY
     for place, firm in enumerate(_share(firms, 0.4)):
         authorisations.append(
-            {"enterprise_uscc": firm.uscc, "bank_uscc": bank, "valid_from": since.isoformat(),
-             "valid_to": (since + 730 * _DAY).isoformat(), "document_no": f"SQ-{pilot.unit.code}-{place + 1:03d}"}
+            {"enterprise_uscc": firm.uscc, "bank_uscc": bank, "valid_from": _since(firm.registered_on, 150, today),
+             "valid_to": (today + 580 * _DAY).isoformat(), "document_no": f"SQ-{pilot.unit.code}-{place + 1:03d}"}
         )  # fmt: skip
         if place % 2 == 0:
             number, amount = f"JJ-{pilot.unit.code}-{place + 1:03d}", random.randrange(50, 600, 10)
             loans.append(
                 {"bank_uscc": bank, "loan_no": number, "enterprise_uscc": firm.uscc, "kind": "loan",
                  "product": "产业集群数据贷", "amount_wan": amount, "annual_rate": round(random.uniform(0.031, 0.042), 4),
-                 "disbursed_on": (today - 90 * _DAY).isoformat(), "due_on": (today + 275 * _DAY).isoformat(),
+                 "disbursed_on": _since(firm.registered_on, 90, today), "due_on": (today + 275 * _DAY).isoformat(),
                  "first_loan": place % 4 == 0}
             )  # fmt: skip
             balances.append({"bank_uscc": bank, "loan_no": number, "as_of": (today.replace(day=1) - _DAY).isoformat(),
@@ -242,10 +255,11 @@ def _project(random: Random, pilot: Pilot, firms: list[Enterprise], today: date)
     vouchers, entries = [], []
     for place in range(6):
         yuan = random.randrange(60_000, 900_000, 100)
-        paid = _later(started, 30 + 20 * place, today)
+        firm = firms[place % len(firms)]
+        paid = max(_later(started, 30 + 20 * place, today), firm.registered_on)
         number = f"JZ-{place + 1:04d}"
         vouchers.append({"voucher_no": number, "category": ("software", "equipment", "service")[place % 3],
-                         "amount_yuan": yuan, "paid_on": paid, "enterprise_uscc": firms[place % len(firms)].uscc,
+                         "amount_yuan": yuan, "paid_on": paid, "enterprise_uscc": firm.uscc,
                          "supplier": "示例软件有限公司", "subject": "平台建设与改造"})  # fmt: skip
         entries.append({"entry_no": f"ZZ-{place + 1:04d}", "booked_on": paid, "direction": "paid", "amount_yuan": yuan,
                         "category": ("software", "equipment", "service")[place % 3], "budget_line": "平台建设",
