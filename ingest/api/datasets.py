@@ -16,7 +16,7 @@ from ingest.api.definitions import TEXT_MOST, documented
 from ingest.api.gate import MALFORMED_AS_ROWS, Gate
 from ingest.api.idempotency import REPLAYED, body_digest, check_same, content_of, same_part, submission_name
 from ingest.api.measurements import IdempotencyKey, Prefer, preferences
-from ingest.api.problems import Problem, error
+from ingest.api.problems import Problem, error, in_order
 from ingest.api.taking import NOT_KEPT, records_of
 from ingest.api.waiting import Asked
 from ingest.batch import Refusal
@@ -188,7 +188,7 @@ def _said(body: bytes) -> _Body:
 
 def answer_of(verdict: Submission, headers: Mapping[str, str]) -> dict[str, Any]:
     """The answer to a submission of records that is applied. Raises Problem when nothing was accepted."""
-    errors = [error(e["place"], e["reason"], e["parameters"]) for e in verdict.errors]
+    errors = in_order([error(e["place"], e["reason"], e["parameters"]) for e in verdict.errors])
     counts: dict[str, Any] = {
         "batch": verdict.batch,
         "state": "applied",

@@ -202,6 +202,11 @@ def error_of(refusal: Refusal) -> dict[str, Any]:
     return error(refusal.place, refusal.reason, refusal.parameters)
 
 
+def in_order(errors: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Entries of `errors` as the records were sent; what is of none of them comes last."""
+    return sorted(errors, key=lambda one: (one["index"] is None, one["index"] or 0))
+
+
 def error(place: str, code: str, parameters: Mapping[str, str]) -> dict[str, Any]:
     """An entry of `errors`: where, which rule, what is wrong, how to mend."""
     reason = REASONS[code]

@@ -20,7 +20,7 @@ from ingest.api.idempotency import (
     submission_name,
 )
 from ingest.api.parts import Part, Prepared, kept, prepared
-from ingest.api.problems import ERRORS_SHOWN, Problem, error, error_of
+from ingest.api.problems import ERRORS_SHOWN, Problem, error, error_of, in_order
 from ingest.api.waiting import Asked
 from ingest.batch import Claim, Refusal, encode
 from ingest.decoded import Malformed, empty, mode_of, record_of
@@ -158,13 +158,13 @@ async def take(gate: Gate, request: Request, wish: Wish) -> Taken:
         if stored is not None:
             return as_stored(stored, replayed=not new)
     shown = refused if ready.has_verdict else refused[:ERRORS_SHOWN]
-    errors = [error_of(refusal) for refusal in shown]
+    errors = in_order([error_of(refusal) for refusal in shown])
     return Taken(name, received, len(refused), errors, None, ready.has_verdict, not new)
 
 
 def as_stored(stored: Submission, *, replayed: bool) -> Taken:
     """What became of a submission of readings, as far as it is stored."""
-    errors = [error(e["place"], e["reason"], e["parameters"]) for e in stored.errors]
+    errors = in_order([error(e["place"], e["reason"], e["parameters"]) for e in stored.errors])
     pending = not stored.is_applied
     return Taken(stored.batch, stored.received, stored.quarantined, errors, stored, pending, replayed)
 
