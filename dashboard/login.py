@@ -24,8 +24,6 @@ OPEN = (
     "/ping",
     "/health",
     "/healthz",
-    "/ping",
-    "/health",
     "/metrics",
     "/login",
     "/login/oidc/",
