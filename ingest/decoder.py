@@ -7,6 +7,7 @@ shall wait for that; and whatever a body does to a decoder, it does not do it to
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 import os
@@ -105,9 +106,10 @@ def _decoded(job: Job, body: bytes) -> Decoded:
     who: dict[str, Any] = {
         "unit": job.unit, "source": job.source, "received_at": job.received_at, "mode": job.mode,
     }  # fmt: skip
+    if job.form == "arrow":
+        return decode_arrow(body, **who)
+    body = body.removeprefix(codecs.BOM_UTF8)  # which programs on Windows put before what they write
     match job.form:
-        case "arrow":
-            return decode_arrow(body, **who)
         case "ndjson":
             return decode_ndjson(body, **who)
         case "lines":

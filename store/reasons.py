@@ -325,6 +325,12 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "请修正公式,或改填数值",
             "Mend the formula, or enter the value",
         ),
+        "formula_without_value": Reason(
+            "{field} 的公式 {got} 没有保存计算结果",
+            "{field} holds the formula {got}, and the file was saved without its value",
+            "请用 Excel 或 WPS 打开并保存后重新上传,或改填数值",
+            "Open the file in a spreadsheet program, save it and upload it again, or enter the value",
+        ),
         "merged_cell": Reason(
             "{field} 位于合并单元格内,无法判断属于哪一行",
             "{field} lies in merged cells: it is not clear whose value it is",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -172,7 +173,7 @@ def _read(name: str, body: bytes, packing: str) -> _Read:
 def _said(body: bytes) -> _Body:
     """The body, its records each as the bytes it came in. Raises Malformed."""
     try:
-        said = _BODY.decode(body)
+        said = _BODY.decode(body.removeprefix(codecs.BOM_UTF8))
     except msgspec.ValidationError as wrong:
         raise Malformed("wrong_shape", {"place": "$", "detail": str(wrong)}) from wrong
     except msgspec.DecodeError as malformed:

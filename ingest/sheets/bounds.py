@@ -6,6 +6,7 @@ import io
 import re
 import zipfile
 import zlib
+from typing import NamedTuple
 
 MOST_ROWS = 50_000
 """Rows of data in one file."""
@@ -20,10 +21,23 @@ _PIECE = 2**18
 _LAST_ROW = 1_048_576
 
 _OLE = b"\xd0\xcf\x11\xe0"
+_MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:[?]xml|!doctype|html|head|meta|table)\b", re.IGNORECASE)
+"""What some systems export under the name .xls."""
 _FORBIDDEN = re.compile(rb"<!\s*(DOCTYPE|ENTITY)", re.IGNORECASE)
 _MERGED = re.compile(rb"<(?:\w+:)?mergeCell\s[^>]{0,200}?ref=[\"']([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})[\"']")
 _MERGED_MOST = 10_000
+_UNCALCULATED = re.compile(
+    rb"(?:</(?:\w+:)?f>|<(?:\w+:)?f(?:\s[^<>]{0,100})?/>)\s{0,9}(?:</(?:\w+:)?c>|<(?:\w+:)?v(?:\s{0,9}/>|>\s{0,9}</))"
+)
+"""A formula, and no value after it."""
 _OVERLAP = 256
+
+
+class Parts(NamedTuple):
+    """What the parts of an archive hold, by name: merged ranges; and which have formulas without a value."""
+
+    merged: dict[str, list[str]]
+    uncalculated: set[str]
 
 
 class FileFault(Exception):
@@ -41,11 +55,13 @@ def is_xlsx(data: bytes) -> bool:
         raise FileFault("malformed_file", {"detail": "xls, or encrypted (旧版 xls 或加密文件)"})
     if data.startswith(b"%PDF"):
         raise FileFault("malformed_file", {"detail": "PDF"})
+    if _MARKUP.match(data[:1024]):
+        raise FileFault("malformed_file", {"detail": "HTML or XML, whatever its name (网页或 XML)"})
     return data.startswith(b"PK")
 
 
-def check_archive(data: bytes) -> dict[str, list[str]]:
-    """Unpack everything once, piece by piece, keeping nothing; returns the merged ranges of each part.
+def check_archive(data: bytes) -> Parts:
+    """Unpack everything once, piece by piece, keeping nothing of it but what is told of the parts.
 
     Raises FileFault: too many parts, too much in them, packed too well, encrypted, with entities, broken.
     """
@@ -64,7 +80,7 @@ def check_archive(data: bytes) -> dict[str, list[str]]:
         raise FileFault("malformed_file", {"detail": f"zip: {e}"[:200]}) from e
 
 
-def _check(archive: zipfile.ZipFile) -> dict[str, list[str]]:
+def _check(archive: zipfile.ZipFile) -> Parts:
     entries = archive.infolist()
     if len(entries) > _MOST_ENTRIES:
         raise _too_much(f"{len(entries)} parts", f"{_MOST_ENTRIES} parts")
@@ -75,7 +91,7 @@ def _check(archive: zipfile.ZipFile) -> dict[str, list[str]]:
         raise _too_much(f"{declared} B unpacked", f"{_MOST_UNPACKED} B")
     if "xl/workbook.xml" not in {entry.filename.lower() for entry in entries}:
         raise FileFault("malformed_file", {"detail": "zip, no xlsx (不是 xlsx)"})
-    merged: dict[str, list[str]] = {}
+    parts = Parts({}, set())
     total = 0
     for entry in entries:
         if entry.flag_bits & 1:
@@ -95,11 +111,13 @@ def _check(archive: zipfile.ZipFile) -> dict[str, list[str]]:
                     raise _too_much(f"ratio > {_MOST_RATIO}", f"ratio {_MOST_RATIO}")
                 if is_xml:
                     _look(before + piece, entry.filename, found)
+                    if _UNCALCULATED.search(before + piece):
+                        parts.uncalculated.add(entry.filename)
                     before = piece[-_OVERLAP:]
         total += size
         if found:
-            merged[entry.filename] = list(dict.fromkeys(found))
-    return merged
+            parts.merged[entry.filename] = list(dict.fromkeys(found))
+    return parts
 
 
 def _look(piece: bytes, name: str, merged: list[str]) -> None:

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 from openpyxl.utils.datetime import WINDOWS_EPOCH, from_excel
 
@@ -34,6 +34,15 @@ _ROUNDED = re.compile(r"\d(\.\d+)?[eE]\+1\d")
 _SERIAL = range(18_264, 73_051)
 """Excel's day numbers of 1950 to 2099, as a cell shows them that nobody formatted as a date."""
 _SEPARATORS = re.compile(r"[;\uff1b\u3001\n]+")
+
+
+class Uncalculated(NamedTuple):
+    """A cell with a formula that was saved without its value, as by a library that calculates nothing."""
+
+    formula: str
+
+    def __str__(self) -> str:
+        return self.formula
 
 
 class CellFault(Exception):
@@ -63,6 +72,8 @@ def value_of(column: Column, raw: Any, epoch: datetime = WINDOWS_EPOCH) -> Any:
     """
     if is_blank(raw):
         return None
+    if isinstance(raw, Uncalculated):
+        raise CellFault("formula_without_value", {"field": column.called, "got": shown(raw)})
     if isinstance(raw, str):
         raw = original(raw.strip(_BLANKS))
         if raw.upper() in EXCEL_ERRORS:

@@ -21,7 +21,7 @@ from openpyxl.utils.cell import range_boundaries
 from openpyxl.utils.datetime import WINDOWS_EPOCH
 
 from ingest.sheets.bounds import MOST_COLUMNS, Count, FileFault, check_archive, is_xlsx
-from ingest.sheets.cells import is_blank, shown
+from ingest.sheets.cells import Uncalculated, is_blank, shown
 from ingest.sheets.columns import Column, columns_of, folded
 
 RESULT_SHEET = "校验结果 Result"
@@ -80,22 +80,24 @@ def _known(dataset: str) -> str:
 
 
 def _read_xlsx(dataset: str, data: bytes) -> Table:
-    ranges = check_archive(data)
+    parts = check_archive(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
+            book = _opened(data, data_only=True)
+            formulas = _opened(data, data_only=False) if parts.uncalculated else None
             best: Table | None = None
             for sheet in book.worksheets:
                 if sheet.title in OWN_SHEETS or sheet.sheet_state != "visible":
                     continue
-                sheet.reset_dimensions()
-                heading, rows = _headed(dataset, _cells(sheet))
+                part = getattr(sheet, "_worksheet_path", "").lstrip("/")
+                cells = _cells(sheet)
+                if formulas is not None and part in parts.uncalculated:
+                    cells = _uncalculated(cells, _cells(formulas[sheet.title]))
+                heading, rows = _headed(dataset, cells)
                 if heading is not None:
-                    part = getattr(sheet, "_worksheet_path", "").lstrip("/")
-                    best = Table(
-                        "xlsx", heading, rows, sheet.title, book.epoch, _merged(ranges.get(part, ()), heading)
-                    )
+                    merged = _merged(parts.merged.get(part, ()), heading)
+                    best = Table("xlsx", heading, rows, sheet.title, book.epoch, merged)
                     break
     except FileFault:
         raise
@@ -111,7 +113,27 @@ def _read_xlsx(dataset: str, data: bytes) -> Table:
     return best
 
 
+def _opened(data: bytes, *, data_only: bool) -> Any:
+    return openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=data_only, keep_links=False)
+
+
+def _uncalculated(values: Iterator[Row], formulas: Iterator[Row]) -> Iterator[Row]:
+    """The rows of values, with the formulas that have none in their places: what is there is not blank."""
+    for (number, cells), (_, written) in zip(values, formulas, strict=True):
+        pairs = zip(cells, written, strict=True)
+        yield (
+            number,
+            tuple(
+                Uncalculated(str(getattr(formula, "text", formula)))
+                if value is None and formula is not None
+                else value
+                for value, formula in pairs
+            ),
+        )
+
+
 def _cells(sheet: Any) -> Iterator[Row]:
+    sheet.reset_dimensions()
     return enumerate(sheet.iter_rows(max_col=MOST_COLUMNS, values_only=True), 1)
 
 

@@ -209,6 +209,29 @@ def test_merged_cells_of_data_are_refused_and_those_of_titles_are_not() -> None:
     )
 
 
+def test_a_formula_without_a_value_is_not_blank() -> None:
+    # openpyxl calculates nothing: no formula of this file has a value.
+    data = sheet(
+        ["m1", '=CONCATENATE("启动", "会")', date(2026, 3, 1), "=C2+30"], ['="m"&2', *["=A2"] * 3], GOOD
+    )
+    every = [(2, 1), (2, 3), (3, 0), (3, 1), (3, 2), (3, 3)]
+    assert marks(data) == [(row, column, "formula_without_value") for row, column in every]
+    assert judged(data)[2].record == dict(zip(HEADING, ["m1", "启动会", "2026-03-01", None], strict=True))
+    assert {column for _, column, _ in marks(marked(data, read_table("milestone", data), [], {}))} == {
+        0,
+        1,
+        2,
+        3,
+    }
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"<html>", b'\xef\xbb\xbf<?xml version="1.0"?>', b"\r\n<TABLE border=1>"]
+)
+def test_pages_that_are_called_a_workbook_are_refused_as_such(beginning: bytes) -> None:
+    assert refused(beginning + ",".join(HEADING).encode()) == "malformed_file"
+
+
 def test_columns_that_are_missing_misspelt_or_twice() -> None:
     assert refused(sheet(["m1", "x"], heading=["code", "name"])) == "missing_column"
     assert refused(sheet(GOOD, heading=["code", "name", "planed_on", "accepted_on"])) == "unknown_column"
