@@ -89,7 +89,7 @@ _Said = Annotated[str | None, Query(max_length=TEXT_MOST, pattern=r"^[^\x00]*$")
 _UploadId = Annotated[
     str,
     Path(
-        max_length=64,
+        pattern="^[0-9a-f]{32}$",
         description="文件编号 | `id` of the answer to the upload",
         examples=["9f6c1f0e5b7a4c3d8e2a1b0c9d8e7f60"],
     ),

@@ -204,6 +204,7 @@ def _files(ask: Asking) -> None:
     ask("GET", "/api/v1/files", 200)
     ask("GET", "/api/v1/files/{upload_id}/marked", 200, fill={"upload_id": one["id"]})
     ask("GET", "/api/v1/files/{upload_id}", 404, fill={"upload_id": "0" * 32})
+    ask("GET", "/api/v1/files/{upload_id}/marked", 422, fill={"upload_id": "%00"})
 
 
 def _refused(ask: Asking) -> None:
