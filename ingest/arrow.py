@@ -27,6 +27,8 @@ MAX_RECORD_BATCHES = 1000
 MAX_TEXT_BYTES = 16 * 2**20
 """All texts of a stream together: one entry of a dictionary may stand in every row."""
 
+_VIEW_BYTES, _INLINE_BYTES = 16, 12
+"""Of a view: its length, and the text itself when it is short; else its beginning, the buffer, and the place there."""
 _US = {"s": 1_000_000, "ms": 1000, "us": 1}
 _LIMITS = np.iinfo(np.int64)
 
@@ -62,8 +64,11 @@ def decode_arrow(
             said = (reader.schema.metadata or {}).get(b"mode", b"live").decode(errors="replace")
             chosen = mode_of(said if mode is None else mode)
             records = list(reader)
-        for record in records:
+        view_left = MAX_TEXT_BYTES
+        for i, record in enumerate(records):
             record.validate(full=True)
+            records[i], used = _without_views(record, view_left)
+            view_left -= used
     except (pa.ArrowException, OSError, UnicodeDecodeError, struct.error, IndexError) as error:
         raise _malformed(str(error).partition("\n")[0]) from error
     names, codes = _tags([record.column("tag") for record in records])
@@ -149,7 +154,7 @@ def _check_schema(schema: pa.Schema) -> None:
 def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -158,21 +163,72 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 _TYPES: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
-    "tag": (_is_text, "string, large_string, or a dictionary of them"),
+    "tag": (_is_text, "string, large_string, string_view, or a dictionary of them"),
     "ts": (
         lambda kind: pa.types.is_timestamp(kind) or pa.types.is_int64(kind),
         "timestamp with a time zone, or int64 (µs since 1970, UTC)",
     ),
     "value": (
         lambda kind: _is_number(kind) or _is_text(kind),
-        "float64, float32, an integer, bool, string, large_string, or a dictionary of strings",
+        "float64, float32, an integer, bool, string, large_string, string_view, or a dictionary of strings",
     ),
-    "text": (_is_text, "string, large_string, or a dictionary of them"),
+    "text": (_is_text, "string, large_string, string_view, or a dictionary of them"),
     "quality": (
         lambda kind: pa.types.is_integer(kind) or _is_text(kind),
-        "an integer (OPC UA StatusCode), string, large_string, or a dictionary of strings",
+        "an integer (OPC UA StatusCode), string, large_string, string_view, or a dictionary of strings",
     ),
 }
+
+
+def _without_views(record: pa.RecordBatch, left: int) -> tuple[pa.RecordBatch, int]:
+    """(The record batch with its views as strings, their bytes). Raises Malformed when these are more than `left`."""
+    used = 0
+    for i, column in enumerate(record.columns):
+        coded = pa.types.is_dictionary(column.type)
+        views = column.dictionary if coded else column
+        if not pa.types.is_string_view(views.type):
+            continue
+        plain, size = _strings(views, left - used)
+        used += size
+        plain = pa.DictionaryArray.from_arrays(column.indices, plain) if coded else plain
+        record = record.set_column(i, record.schema.names[i], plain)
+    return record, used
+
+
+def _strings(views: pa.Array, left: int) -> tuple[pa.Array, int]:
+    """(Views as strings, their bytes). Raises Malformed or ArrowException.
+
+    Made by hand: pyarrow 26 follows a view of a stream out of its buffer, whatever it has validated. And
+    many views can be of the same bytes, so that they are measured before anything is made of them.
+    """
+    if not len(views):
+        return pa.array([], pa.string()), 0
+    _, raw, *data = views.buffers()
+    first, end = views.offset, views.offset + len(views)
+    if raw is None or raw.size < _VIEW_BYTES * end:
+        raise _malformed("fewer views than rows")
+    size, _, which, start = np.frombuffer(raw, np.int32, 4 * end).reshape(-1, 4)[first:].astype(np.int64).T
+    null = _is_null(views)
+    size = np.where(null, 0, size)
+    far = size > _INLINE_BYTES
+    room = np.array([0 if one is None else one.size for one in data] + [-1])
+    known = np.where(far & (which >= 0) & (which < len(data)), which, len(data))
+    if (size < 0).any() or (far & ((start < 0) | (start + size > room[known]))).any():
+        raise _malformed("a view leads out of its buffer")
+    used = int(size.sum())
+    if used > left:
+        raise Malformed("body_too_large", {"limit_bytes": str(MAX_TEXT_BYTES), "got_bytes": str(used)})
+    own, others = memoryview(raw), [memoryview(one or b"") for one in data]
+    places = zip(far.tolist(), which.tolist(), start.tolist(), size.tolist(), strict=True)
+    text = b"".join(
+        others[w][s : s + n] if is_far else own[_VIEW_BYTES * i + 4 : _VIEW_BYTES * i + 4 + n]
+        for i, (is_far, w, s, n) in enumerate(places, first)
+    )
+    offsets = np.concatenate(([0], np.cumsum(size))).astype(np.int32)
+    valid = pa.array(~null).buffers()[1]
+    plain = pa.Array.from_buffers(pa.string(), len(views), [valid, pa.py_buffer(offsets), pa.py_buffer(text)])
+    plain.validate(full=True)
+    return plain, used
 
 
 def _tags(columns: list[pa.Array]) -> tuple[tuple[str, ...], list[Ints]]:

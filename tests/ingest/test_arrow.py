@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from ingest.decode import decode_measurements
 from ingest.decoded import MAX_ROWS, MAX_TEXT, Malformed
 
 WHO: dict[str, Any] = {"unit": "GD-ELE-01", "source": "http_push:GD-ELE-01", "received_at": 1}
+FILES = Path(__file__).parent / "files"
 UTC_US = pa.timestamp("us", "UTC")
 
 
@@ -49,6 +51,8 @@ def tags_of(batch: Batch) -> list[str]:
     [
         pa.array(["a.x", "b.y"]),
         pa.array(["a.x", "b.y"], pa.large_string()),
+        pa.array(["a.x", "b.y"], pa.string_view()),
+        pa.array(["?", "a.x", "b.y"], pa.string_view())[1:],
         pa.array(["a.x", "b.y"]).dictionary_encode(),
         pa.DictionaryArray.from_arrays(pa.array([2, 0], pa.uint8()), pa.array(["b.y", "?", "a.x"])),
     ],
@@ -216,6 +220,51 @@ def test_one_entry_of_a_dictionary_does_not_become_gigabytes() -> None:
             read(record(**{**columns, column: repeated}))
 
 
+@pytest.mark.parametrize("name", ["polars.arrows", "polars-categorical.arrows"])
+def test_what_polars_writes(name: str) -> None:
+    decoded = decode_arrow((FILES / name).read_bytes(), **WHO)
+    batch = decoded.batch
+    assert tags_of(batch) == ["CNC-0001.temperature", "CNC-0001.state", "M.x"]
+    assert (batch.ts - 1_795_392_000_000_000).tolist() == [0, 1, 3]
+    assert batch.text is not None
+    assert batch.text.tolist() == [None, "Executing, which is long", None]
+    assert batch.value.tolist() == [1.5, 0.0, 3.5]
+    assert [(r.place, r.reason) for r in batch.refused] == [("records[2]", "missing_field")]
+
+
+def test_views_of_the_same_bytes_do_not_become_gigabytes() -> None:
+    n = 100_000
+    long = pa.array(["x" * 20_000], pa.string_view())
+    views = np.frombuffer(long.buffers()[1], np.uint8)[:16]
+    many = pa.Array.from_buffers(
+        pa.string_view(), n, [None, pa.py_buffer(np.tile(views, n)), long.buffers()[2]]
+    )
+    columns = {"tag": pa.array(["a"] * n), "ts": pa.array([1] * n), "value": pa.array([1.0] * n)}
+    for column in ("tag", "value", "quality"):
+        with pytest.raises(Malformed, match="body_too_large"):
+            read(record(**{**columns, column: many}))
+
+
+def test_views_in_slices_and_none_at_all() -> None:
+    tag = pa.array(["?" * 30, None, "a.x", "b.y" * 5, "?"], pa.string_view())[2:4]
+    assert tags_of(read(record(tag=tag))) == ["a.x", "b.y" * 5]
+    empty = record(tag=tag[:0], ts=pa.array([], pa.int64()), value=pa.array([], pa.string_view()))
+    assert read(empty).rows == 0
+
+
+def test_views_that_are_no_text_or_lead_elsewhere_are_refused() -> None:
+    good = (FILES / "polars.arrows").read_bytes()
+    for before, after in (
+        (b"\x00\x00\x00Exec", b"\x7f\xff\xff\x7fExec"),
+        (b"which", b"w\xffich"),
+        (b"M.x", b"M\xffx"),
+    ):
+        assert before in good
+        at = good.rindex(before)
+        with pytest.raises(Malformed, match="malformed_arrow"):
+            decode_arrow(good[:at] + after[: len(before)] + good[at + len(before) :], **WHO)
+
+
 def test_indices_and_offsets_outside_of_their_buffers_are_refused() -> None:
     index = pa.array([0, 1], pa.int32())
     good = stream(record(tag=pa.DictionaryArray.from_arrays(index, pa.array(["a", "b"]))))
@@ -246,14 +295,18 @@ GOOD = stream(
 )  # fmt: skip
 
 
+VIEWS = (FILES / "polars.arrows").read_bytes()
+
+
+@pytest.mark.parametrize("good", [GOOD, VIEWS])
 @given(
-    st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=4),
-    st.integers(0, len(GOOD)),
+    st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), max_size=4),
+    st.integers(0, 2**12),
 )
-def test_no_bytes_stop_the_decoder(changes: list[tuple[int, int]], cut: int) -> None:
-    body = bytearray(GOOD)
+def test_no_bytes_stop_the_decoder(good: bytes, changes: list[tuple[int, int]], cut: int) -> None:
+    body = bytearray(good)
     for at, byte in changes:
-        body[at] = byte
+        body[at % len(body)] = byte
     for candidate in (bytes(body), bytes(body[:cut])):
         try:
             batch = decode_arrow(candidate, **WHO).batch

@@ -207,6 +207,20 @@ def test_line_protocol_lands_and_its_clients_do_the_right_thing(registered: tupl
             lined = await client.post(URL, content=ndjson, headers={"Content-Type": "application/x-ndjson"})
             assert verdicts(lined)[2] == "quarantined"
             assert lined.json()["errors"][0]["line"] == 3
+            # What programs on Windows put before a text is no part of it.
+            mark = b"\xef\xbb\xbf"
+            ndjson_row, whole = (
+                json.dumps(row(now(), 9)).encode(),
+                json.dumps({"records": [row(now(), 9)]}).encode(),
+            )
+            for target, kind, text in (
+                (write, "text/plain", lines[0].encode()), (URL, "application/x-ndjson", ndjson_row),
+                (URL, "application/json", whole), ("/api/v1/datasets/park", "application/json", b'{"records": []}'),
+            ):  # fmt: skip
+                marked = await client.post(
+                    target, content=mark + text, headers={**token, "Content-Type": kind}
+                )
+                assert marked.status_code < 300, marked.text
             assert (await client.get("/ping")).status_code == 204
             assert (await client.head("/ping")).headers["x-influxdb-version"]
             assert (await client.get("/health")).json()["status"] == "pass"

@@ -156,8 +156,8 @@ def test_refused_rows_go_to_quarantine_and_the_rest_lands(storing: Storing, conn
     )  # fmt: skip
     got = account(conn)
     assert (got.received, got.stored, got.quarantined) == (6, 1, 5)
-    reasons = conn.execute("SELECT reason, original FROM quarantine ORDER BY reason").fetchall()
-    assert [r for r, _ in reasons] == [
+    reasons = conn.execute("SELECT reason, original, parameters FROM quarantine ORDER BY reason").fetchall()
+    assert [r for r, _, _ in reasons] == [
         "clock_ahead",
         "malformed_json",
         "unknown_name",
@@ -165,6 +165,7 @@ def test_refused_rows_go_to_quarantine_and_the_rest_lands(storing: Storing, conn
         "wrong_type",
     ]
     assert bytes(reasons[1][1]) == b"\xff{"
+    assert reasons[2][2].items() >= {"tag": "M1.state", "got": "Dancing"}.items()
 
 
 def test_positions_are_committed_with_the_rows(storing: Storing, conn: Connection) -> None:
