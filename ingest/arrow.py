@@ -29,6 +29,7 @@ MAX_TEXT_BYTES = 16 * 2**20
 
 _VIEW_BYTES, _INLINE_BYTES = 16, 12
 """Of a view: its length, and the text itself when it is short; else its beginning, the buffer, and the place there."""
+_FILE_MAGIC = b"ARROW1"
 _US = {"s": 1_000_000, "ms": 1000, "us": 1}
 _LIMITS = np.iinfo(np.int64)
 
@@ -80,7 +81,11 @@ def decode_arrow(
 
 
 def _survey(body: bytes) -> None:
-    """Refuse what must not be read at all: compressed buffers, too many rows or record batches."""
+    """Refuse what must not be read at all: the file format, compressed buffers, too many rows or record batches."""
+    if body.startswith(_FILE_MAGIC):
+        raise _malformed(
+            "this is the IPC file format (Feather, IPC 文件格式); the IPC stream format is needed"
+        )
     source = pa.BufferReader(body)
     rows = batches = 0
     for message in pa.ipc.MessageReader.open_stream(source):

@@ -78,8 +78,8 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
     "body_too_large": (413, "Body too large", REASONS["body_too_large"]),
     "unsupported_media_type": (415, "Unsupported media type", Reason(
         "不支持 {got}", "{got} is not understood",
-        "请用 Content-Type: application/json、application/x-ndjson 或 application/vnd.apache.arrow.stream,可选 Content-Encoding: gzip 或 zstd",
-        "Use Content-Type: application/json, application/x-ndjson or application/vnd.apache.arrow.stream, and optionally Content-Encoding: gzip or zstd")),
+        "请用 Content-Type: application/json、application/x-ndjson 或 application/vnd.apache.arrow.stream,可选 Content-Encoding: gzip 或 zstd;行协议请写到 /api/v2/write",
+        "Use Content-Type: application/json, application/x-ndjson or application/vnd.apache.arrow.stream, and optionally Content-Encoding: gzip or zstd; line protocol is written to /api/v2/write")),
     "locked": (429, "Too many wrong passwords", Reason(
         "密码错误次数过多,暂时不能登录", "too many wrong passwords; no login for now",
         "请在 {retry_after} 秒后再试,或请平台运维重置密码", "Try again after {retry_after} s, or ask an operator for a new password")),

@@ -232,6 +232,16 @@ def test_what_polars_writes(name: str) -> None:
     assert [(r.place, r.reason) for r in batch.refused] == [("records[2]", "missing_field")]
 
 
+def test_the_file_format_is_named() -> None:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, record().schema) as writer:
+        writer.write_batch(record())
+    with pytest.raises(Malformed) as caught:
+        decode_arrow(sink.getvalue().to_pybytes(), **WHO)
+    assert caught.value.reason == "malformed_arrow"
+    assert "stream format" in caught.value.parameters["detail"]
+
+
 def test_views_of_the_same_bytes_do_not_become_gigabytes() -> None:
     n = 100_000
     long = pa.array(["x" * 20_000], pa.string_view())
