@@ -69,7 +69,14 @@ def router(gate: Gate) -> APIRouter:
         wish = Wish("lines", None, idempotency_key, mode, ticks, equipment_tag, verdict=False, wait=False)
         return await written(gate, request, wish)
 
-    @routes.api_route(INFLUX_1_QUERY, methods=["GET", "POST"], include_in_schema=False, dependencies=[OPEN])
+    @routes.api_route(INFLUX_1, methods=["GET", "HEAD"], include_in_schema=False, dependencies=[OPEN])
+    async def only_written(request: Request) -> None:
+        # Pages take every path that nobody else has declared for GET, and no login stands before this one.
+        raise Problem("method_not_allowed", {"path": INFLUX_1, "method": request.method, "allow": "POST"})
+
+    @routes.api_route(
+        INFLUX_1_QUERY, methods=["GET", "HEAD", "POST"], include_in_schema=False, dependencies=[OPEN]
+    )
     async def query() -> None:
         raise Problem("no_queries")
 
