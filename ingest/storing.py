@@ -29,7 +29,7 @@ from store import accounts, audit, canary, datasets, measurements, quarantine, s
 from store.database import Connection, classify, connect
 from store.layout import DayPartitions
 from store.quarantine import Refused
-from store.submissions import Submission
+from store.submissions import Submission, told
 
 log_ = structlog.get_logger("ingest.storing")
 _ERRORS_KEPT = 100
@@ -208,7 +208,10 @@ class Storing:
             audit.record_corrections(conn, _corrections(prepared, verdicts))
             for (records, unit_id, _), n in corrected:
                 if n:
-                    detail = {"dataset": records.dataset, "records": n, "reason": records.reason}
+                    detail = {
+                        "dataset": records.dataset, "records": n, "reason": records.reason, "voucher": records.voucher,
+                        "by": records.by,
+                    }  # fmt: skip
                     audit.record(conn, "record.corrected", records.batch, detail, unit_id)
         for records, _, _ in prepared.submissions:
             if records.dataset == "tag":
@@ -300,7 +303,7 @@ def _apply(conn: Connection, submitted: Submitted, window: timedelta) -> int:
 
 
 def _shown(refusals: Sequence[Refusal | Refused], most: int | None) -> list[dict[str, Any]]:
-    return [{"place": r.place, "reason": r.reason, "parameters": dict(r.parameters)} for r in refusals[:most]]
+    return [told(r.place, r.reason, r.parameters) for r in refusals[:most]]
 
 
 def _now_us() -> int:

@@ -15,7 +15,7 @@ from ingest.decoded import record_of
 from store.measurements import CORRECTION, DUPLICATE, STORED, Verdicts
 from store.quarantine import Refused
 from store.rows import Rows
-from store.submissions import ERRORS_KEPT, Judged
+from store.submissions import ERRORS_KEPT, Judged, told
 
 Verdict = Literal["accepted", "duplicate", "correction", "quarantined"]
 QUARANTINED = 3
@@ -46,7 +46,7 @@ def judge(claimed: Sequence[Claimed], rows: Rows, verdicts: Verdicts, parts: int
         claim = one.claim
         found = Judged(
             claim.name, one.unit_id, claim.received, stored + corrections, duplicates, corrections, len(one.refused),
-            [{"place": r.place, "reason": r.reason, "parameters": dict(r.parameters)} for r in _shown(one)],
+            [told(r.place, r.reason, r.parameters) for r in _shown(one)],
             claim.digest, None if claim.record is None else _bytes(one, single),
         )  # fmt: skip
         judged[claim.name] = _together(judged.get(claim.name), found)

@@ -78,14 +78,18 @@ def issue(
     expires_at: datetime | None,
     by: str,
     within: Collection[Permission],
+    by_key: int | None = None,
 ) -> Key:
-    """Keep a new key of a unit, which may do no more than `within`.
+    """Keep a new key of a unit, which may do no more than `within`, and for no longer than the key `by_key` that issues it.
 
     Raises Refused: scopes beyond `within`, or too many valid keys.
     """
     _within(carried(scopes), within)
+    if by_key is not None:
+        [issuer] = keys(conn, unit_id, key_id=by_key)
+        expires_at = min((at for at in (expires_at, issuer.expires_at) if at is not None), default=None)
     made = _keep(conn, unit_id, secret, name, scopes, expires_at, by)
-    audit.record(conn, "key.issued", f"key {made.key_id}", _told(made), unit_id)
+    audit.record(conn, "key.issued", f"key {made.key_id}", _told(made) | {"by_key": by_key}, unit_id)
     return made
 
 

@@ -255,7 +255,7 @@ def _stated(parameters: list[dict[str, str]]) -> list[bytes]:
     except UnicodeEncodeError:  # half of a surrogate pair
         clean = False
     if not clean:
-        stated = [_JSON({_clean(k): _clean(v) for k, v in given.items()}) for given in parameters]
+        stated = [_JSON({storable(k): storable(v) for k, v in given.items()}) for given in parameters]
     return [_JSONB(len(data) + 1, 1) + data for data in stated]
 
 
@@ -266,12 +266,12 @@ def _texts(texts: list[str]) -> list[bytes]:
     except UnicodeEncodeError:
         clean = False
     if not clean:
-        data = [_clean(text).encode() for text in texts]
+        data = [storable(text).encode() for text in texts]
     return [_LENGTH(len(one)) + one for one in data]
 
 
-def _clean(text: str) -> str:
-    # PostgreSQL's text holds no NUL; the original bytes keep it.
+def storable(text: str) -> str:
+    """As text that PostgreSQL can hold: without NUL and halves of characters, cut; the original bytes keep them."""
     text = text[:_TEXT_MOST].replace("\0", "\N{REPLACEMENT CHARACTER}")
     return text.encode("utf-8", "replace").decode()
 

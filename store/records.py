@@ -141,11 +141,11 @@ def present(conn: Connection, wanted: Wanted, after: Sequence[str] | None, limit
 def as_of(
     conn: Connection, wanted: Wanted, moment: datetime, after: tuple[int, str] | None, limit: int
 ) -> list[Past]:
-    """The next `limit` records as reported until `moment`, behind (unit_id, natural key); withdrawn ones left out."""
+    """The next `limit` records as they were known at `moment`, behind (unit_id, natural key); withdrawn ones left out."""
     rows = conn.execute(
         "SELECT f.unit_id, u.code, f.natural_key, f.record, f.revision, f.received_at FROM ("
         " SELECT DISTINCT ON (unit_id, natural_key) unit_id, natural_key, record, revision, received_at"
-        " FROM dataset_revision WHERE dataset = %(dataset)s AND received_at <= %(moment)s"
+        " FROM dataset_revision WHERE dataset = %(dataset)s AND recorded_at <= %(moment)s"
         "  AND (%(unit)s::int IS NULL OR unit_id = %(unit)s) AND (%(key)s::text IS NULL OR natural_key = %(key)s)"
         "  AND (%(at_unit)s::int IS NULL OR (unit_id, natural_key) > (%(at_unit)s::int, %(at_key)s::text))"
         " ORDER BY unit_id, natural_key, revision DESC) f LEFT JOIN lead_unit u USING (unit_id)"
@@ -166,7 +166,7 @@ def revisions(
 ) -> list[dict[str, Any]]:
     """The next `limit` revisions of one natural key beyond number `after`, oldest first: all that is kept of each."""
     rows = conn.execute(
-        "SELECT to_jsonb(r) - '{unit_id,dataset,natural_key,received_at}'::text[], r.received_at FROM dataset_revision r"
+        "SELECT to_jsonb(r) - '{unit_id,dataset,natural_key,received_at,recorded_at}'::text[], r.received_at FROM dataset_revision r"
         " WHERE unit_id = %s AND dataset = %s AND natural_key = %s AND revision > %s ORDER BY revision LIMIT %s",
         (unit_id, dataset, key, after, limit),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Literal, NamedTuple
 
+from store import audit
 from store.database import Connection, only
 from store.identity import digest
 
@@ -87,7 +88,9 @@ def register_pilot(conn: Connection, pilot: NewPilot) -> None:
 
 def add_key(conn: Connection, unit_code: str, key: str) -> None:
     """Keep the digest of a newly issued key."""
-    conn.execute(
-        "INSERT INTO api_key (unit_id, digest) SELECT unit_id, %s FROM lead_unit WHERE code = %s",
+    made = conn.execute(
+        "INSERT INTO api_key (unit_id, digest) SELECT unit_id, %s FROM lead_unit WHERE code = %s RETURNING key_id, unit_id",
         (digest(key), unit_code),
-    )
+    ).fetchone()
+    if made is not None:
+        audit.record(conn, "key.issued", f"key {made[0]}", {"unit": unit_code}, made[1])

@@ -67,13 +67,18 @@ class Stoppage(NamedTuple):
 def declare(conn: Connection, unit_id: int, new: NewStoppage, request_key: str | None = None) -> Stoppage:
     """Declare a stoppage of the calling unit; the same `request_key` again gives the one there is.
 
-    Raises Refused: too far back or ahead, in a closed period, equipment or enterprise unknown.
+    Raises Refused: too far back or ahead, in a closed period, equipment or enterprise unknown, or the key was
+    another declaration's.
     """
     if request_key is not None:
         before = conn.execute(
-            "SELECT stoppage_id FROM stoppage WHERE unit_id = %s AND request_key = %s", (unit_id, request_key)
+            "SELECT stoppage_id, (kind, start_at, reason) = (%s, %s, %s) AND voucher IS NOT DISTINCT FROM %s"
+            " FROM stoppage WHERE unit_id = %s AND request_key = %s",
+            (new.kind, new.start, new.reason, new.voucher, unit_id, request_key),
         ).fetchone()
         if before is not None:
+            if not before[1]:
+                raise Refused("idempotency_key_reused")
             return _the(conn, before[0])
     if new.end is not None and new.end <= new.start:
         raise Refused("stoppage_ends_before", start=new.start.isoformat(), end=new.end.isoformat())

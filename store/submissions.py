@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from psycopg.types.json import Jsonb
 
 from store.database import Connection
+from store.quarantine import storable
 
 MEASUREMENTS = "measurements"
 ERRORS_KEPT = 100
@@ -18,6 +19,12 @@ KEPT = timedelta(days=1)
 KEPT_OF_KEY = timedelta(days=7)
 """The same where an Idempotency-Key came with it: for so long a key means what it first meant."""
 _DROPPED_AT_ONCE = 50_000
+
+
+def told(place: str, reason: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+    """A refusal as a submission keeps it."""
+    given = {storable(name): storable(text) for name, text in parameters.items()}
+    return {"place": storable(place), "reason": reason, "parameters": given}
 
 
 class Judged(NamedTuple):

@@ -112,7 +112,7 @@ def router(gate: Gate) -> APIRouter:
         ),
     )
     async def issue(request: Request, response: Response, unit: UnitQuery = None) -> IssuedOut:
-        """A new key, told this once: keep it. It never carries more than your own credentials do."""
+        """A new key, told this once: keep it. It never carries more than your own credentials do, nor lives longer."""
         who, mine = await gate.who(request), await whose(gate, request, unit)
         wanted = await read_form(gate, request, NewKey)
         within = _within(who)
@@ -125,7 +125,7 @@ def router(gate: Gate) -> APIRouter:
         try:
             made = await gate.query(
                 kept.issue, mine.unit_id, secret, name=wanted.name, scopes=scopes, expires_at=expires_at,
-                by=_actor(who), within=within,
+                by=_actor(who), within=within, by_key=who.key_id,
             )  # fmt: skip
         except kept.Refused as refused:
             raise Problem(refused.reason, refused.parameters) from refused

@@ -30,7 +30,7 @@ from ingest.breaches import broken
 from ingest.held import MEDIA_TYPES, Format, as_dict, lines
 from ingest.log import Kind, Lane
 from ingest.replay import HINDRANCES, Left, Outcome, Replay
-from store import quarantine
+from store import audit, quarantine
 from store.database import Connection
 from store.quarantine import Filter
 from store.reasons import reason_of
@@ -250,6 +250,7 @@ def router(gate: Gate) -> APIRouter:
         chosen = wanted.of(await gate.unit(request))
         # The first page before the answer begins: what fails until here can be said properly.
         first = await _page(gate, chosen, None)
+        await gate.query(audit.record, "export.begun", "quarantine", {"format": format})
 
         async def parts() -> AsyncIterator[bytes]:
             page, head = first, True

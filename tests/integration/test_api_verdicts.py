@@ -89,6 +89,23 @@ def test_each_record_is_told_what_became_of_it(registered: tuple[str, str]) -> N
     go(test())
 
 
+def test_what_no_table_can_hold_is_refused_alone(registered: tuple[str, str]) -> None:
+    async def test() -> None:
+        dsn, url = registered
+        async with platform(dsn, url) as client:
+            await register_master(client)
+            at = now(-3)
+            wrong = (
+                row(at, 1, "M1.x\0y"), row("\0", 1), row(at, "a\0b"), {**row(at, 1), "quality": "\0"},
+            )  # fmt: skip
+            for one in wrong:
+                answer = await push(client, row(now(-2), 7), one)
+                assert (answer.status_code, verdicts(answer)) == (200, ["accepted", "quarantined"]), one
+                assert answer.json()["records"][1]["reason"] != "unstorable"
+
+    go(test())
+
+
 def test_a_key_means_one_body_whatever_happens_to_it(registered: tuple[str, str]) -> None:
     async def test() -> None:
         dsn, url = registered

@@ -45,9 +45,9 @@ def world(module_dsn: str) -> tuple[str, World]:
                 ),
             ):
                 conn.execute(
-                    "INSERT INTO dataset_revision (unit_id, dataset, natural_key, revision, record, batch, received_at)"
-                    " VALUES (%s, 'park', %s, %s, %s, %s, %s)",
-                    (made.units[A], park["code"], revision, Jsonb(record), f"batch {revision}", at),
+                    "INSERT INTO dataset_revision (unit_id, dataset, natural_key, revision, record, batch, received_at, recorded_at)"
+                    " VALUES (%s, 'park', %s, %s, %s, %s, %s, %s)",
+                    (made.units[A], park["code"], revision, Jsonb(record), f"batch {revision}", at, at),
                 )
         conn.execute("DELETE FROM park WHERE code = 'P-11'")
     return module_dsn, made

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -150,9 +151,16 @@ def test_a_unit_keeps_its_own_keys(module_dsn: str, operator: str) -> None:
             told = [e for e in audit.events(conn, limit=50) if e.action.startswith("key.")]
             assert {e.action for e in told} == {"key.issued", "key.rotated", "key.revoked"}
             assert "qk_" not in str(told)
-            assert {e.actor for e in told} == {"unit:GD-SVC-A", "unit:GD-SVC-B", "person:svc-operator"}
+            assert {e.actor for e in told} - {"role:qunce"} == {
+                "unit:GD-SVC-A",
+                "unit:GD-SVC-B",
+                "person:svc-operator",
+            }
             # give B back the key that the other tests use
-            conn.execute("UPDATE api_key SET revoked_at = NULL WHERE key_id = %s", (only["key_id"],))
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), conn.transaction():
+                conn.execute("UPDATE api_key SET revoked_at = NULL WHERE key_id = %s", (only["key_id"],))
+            conn.execute("DELETE FROM api_key WHERE key_id = %s", (only["key_id"],))
+            add_key(conn, "GD-SVC-B", B)
 
     go(test())
 

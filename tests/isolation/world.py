@@ -193,7 +193,7 @@ def _unit(conn: Connection, world: World, unit: str) -> None:
                     " VALUES (%s, 'holiday', %s, %s, 'all') RETURNING stoppage_id", uid, WHEN, mark)  # fmt: skip
     conn.execute("INSERT INTO stoppage_equipment VALUES (%s, %s, %s)", (stoppage, uid, machine))
     conn.execute("INSERT INTO file_upload (upload_id, unit_id, dataset, file_name, n_bytes, dry_run, sent_by, content)"
-                 " VALUES (%s, %s, 'park', %s, 1, false, 'unit', '-')", (mark, uid, mark))  # fmt: skip
+                 " VALUES (md5(%s), %s, 'park', %s, 1, false, 'unit', '-')", (mark, uid, mark))  # fmt: skip
     _datasets(conn, uid, unit)
     later = WHEN + timedelta(hours=8)
     conn.execute("INSERT INTO shift_calendar VALUES (%s, %s, %s, %s, 'shift')", (uid, machine, WHEN, later))

@@ -5,22 +5,36 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Query, Request
+from pydantic import AfterValidator
 
 from ingest.api.gate import Gate
 from ingest.api.moments import Moment
 from ingest.api.problems import Problem, bad_parameter
+from ingest.breaches import broken
 from store import scope
 
 T = TypeVar("T")
+_CLOCKS_APART = timedelta(minutes=1)
 
 From = Annotated[Moment | None, Query(alias="from", description="RFC 3339 with a zone; inclusive")]
 To = Annotated[Moment | None, Query(description="RFC 3339 with a zone; exclusive")]
+
+
+def _past(moment: datetime | None) -> datetime | None:
+    # What will be known then is not: the answer would not stay the same.
+    if moment is not None and moment > datetime.now(UTC) + _CLOCKS_APART:
+        raise broken("不能晚于现在", "must not lie in the future")
+    return moment
+
+
 AsOf = Annotated[
     Moment | None,
+    AfterValidator(_past),
     Query(description="RFC 3339 with a zone: as it was known then; default: as it is known now"),
 ]
 UnitCode = Annotated[
