@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from store.database import Connection
 
 app = typer.Typer(help="审计日志 | the audit log: append-only, hash-chained", no_args_is_help=True)
-HEAD_FILE = "audit-head.json"
 _HOW = {
     "missing": "缺失 | is missing",
     "altered": "被改动 | was altered",
@@ -37,7 +35,7 @@ def verify(
         str | None,
         typer.Option(
             help="已知的 序号:哈希,须仍在链上 | SEQ:HASH noted earlier that the log must still lead to;"
-            " default: what the last verification left in the data directory"
+            " default: what the running platform, or the last verification, noted in the data directory"
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -45,11 +43,11 @@ def verify(
     data_dir: DataDirOption = None,
 ) -> None:
     """逐条重算哈希链 | recompute every seal; exit code 1 and the place when something was changed."""
+    from qunce import audit_head
     from store import audit
 
     with _connected(config, data_dir) as (conn, root):
-        kept = root / HEAD_FILE
-        known = _parsed(expect) if expect is not None else _read(kept)
+        known = _parsed(expect) if expect is not None else _noted(root)
         total = audit.head(conn).seq
         with Progress(
             TextColumn("核验 verifying"), BarColumn(), MofNCompleteColumn(), console=Console(stderr=True),
@@ -58,7 +56,7 @@ def verify(
             task = bar.add_task("", total=max(total, 1))
             found = audit.verify(conn, known, lambda seq: bar.update(task, completed=seq))
         if isinstance(found, audit.Head):
-            _keep(kept, found)
+            audit_head.keep(root, found)
     broken = isinstance(found, audit.Broken)
     if as_json:
         told: dict[str, object] = {"whole": not broken, "seq": found.seq}
@@ -126,25 +124,13 @@ def _parsed(text: str) -> Head:
     return Head(int(seq), bytes.fromhex(seal))
 
 
-def _read(file: Path) -> Head | None:
-    from store.audit import Head
+def _noted(root: Path) -> Head | None:
+    from qunce import audit_head
 
     try:
-        content = json.loads(file.read_text("utf-8"))
-        return Head(int(content["seq"]), bytes.fromhex(content["hash"]))
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise typer.BadParameter(f"{file}: 已损坏 | is damaged: {error}") from error
-
-
-def _keep(file: Path, found: Head) -> None:
-    from qunce.process import write_private
-
-    if found.seq:
-        told = {"seq": found.seq, "hash": found.hash.hex(), "verified_at": datetime.now(UTC).isoformat()}
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_private(file, json.dumps(told) + "\n")
+        return audit_head.read(root)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 @contextmanager

@@ -21,11 +21,13 @@ from pydantic import SecretStr
 from ingest.api.problems import Problem
 from ingest.canary import EVERY_S, UNIT, Canary, encode_canary
 from ingest.log import LogUnavailable
+from qunce import audit_head
 from qunce.beginning import begin
 from qunce.heads import BoundedProtocol
 from qunce.reporter import Reporter
 from qunce.roles import BEAT_S, Role, beat, needed
 from qunce.settings import Settings, SettingsError
+from store import audit
 from store.roles import Logins
 from store.sessions import Keeping, Sessions, lasts
 
@@ -164,7 +166,10 @@ async def serve(
 
 
 async def _beat_api(app: FastAPI, data_dir: Path, stop: asyncio.Event, report: Reporter) -> None:
-    """The interface is well when it reaches the database and the log; it also tells how full log and disk are."""
+    """The interface is well when it reaches the database and the log; it also tells how full log and disk are.
+
+    It notes how far the audit log reaches.
+    """
     began = time.time_ns() // 1000
     while not stop.is_set():
         detail: dict[str, Any] = {"canaries_since": began}
@@ -180,6 +185,9 @@ async def _beat_api(app: FastAPI, data_dir: Path, stop: asyncio.Event, report: R
         with contextlib.suppress(OSError):
             disk = shutil.disk_usage(data_dir)
             detail["disk"] = {"free_bytes": disk.free, "total_bytes": disk.total}
+        with contextlib.suppress(Problem, psycopg.Error, OSError, ValueError):
+            if (head := await app.state.gate.monitoring(audit.noted_head)) is not None:
+                await asyncio.to_thread(audit_head.keep, data_dir, head)
         report("api", "ok" if well else "recoverable", detail)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), BEAT_S)

@@ -209,6 +209,7 @@ GRANT EXECUTE ON FUNCTION uscc_is_valid(text), audit(text, text, text, integer),
 GRANT EXECUTE ON FUNCTION caller(), regions_below(text), visible_units(), visible_enterprises(),
     pooled_enterprises(), visible_equipment(), sees_province(), is_operator(), own_unit(), end_sessions(integer)
     TO qunce_api, qunce_dashboard;
+GRANT EXECUTE ON FUNCTION audit_head() TO qunce_monitor;
 GRANT EXECUTE ON FUNCTION reopen_stopped(bigint, timestamptz, timestamptz), note_code_version(text, text) TO qunce_api;
 GRANT EXECUTE ON FUNCTION tag_readings(integer, timestamptz, timestamptz, smallint, smallint, bigint),
     tag_texts(integer, timestamptz, timestamptz, smallint, smallint, bigint),

@@ -11,12 +11,14 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
+from qunce import audit_head
 from qunce.cli import app
 from qunce.process import write_private
 from qunce.settings import Settings, to_toml
 from store import audit
 from store.audit import Broken, Head
 from store.database import Connection, connect
+from store.roles import logins
 
 pytestmark = pytest.mark.concurrent
 N = 8
@@ -130,6 +132,22 @@ def test_the_seal_can_be_recomputed_by_anybody(log: Connection) -> None:
     row = log.execute("SELECT audit_text(e), hash FROM audit_event e WHERE seq = 1").fetchone()
     assert row is not None
     assert hashlib.sha256(bytes(32) + row[0].encode()).digest() == row[1]
+
+
+def test_a_log_cut_at_its_end_is_known_by_what_the_platform_noted(
+    log: Connection, module_dsn: str, tmp_path: Path
+) -> None:
+    with connect(logins(module_dsn).monitor, application="test") as monitor:
+        head = audit.noted_head(monitor)
+    assert head == audit.head(log)
+    assert head is not None
+    audit_head.keep(tmp_path, head)
+    with tampering(log):
+        log.execute("DELETE FROM audit_event WHERE seq >= %s", (N - 1,))
+        assert isinstance(audit.verify(log), Head)
+        assert audit.verify(log, audit_head.read(tmp_path)) == Broken(N - 1, "cut")
+        audit_head.keep(tmp_path, audit.head(log))
+    assert audit_head.read(tmp_path) == head  # a shorter log does not make it forget
 
 
 def test_the_command_remembers_how_far_the_log_reached(
