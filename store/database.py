@@ -22,7 +22,8 @@ def open_pool(
 ) -> ConnectionPool[Connection]:
     """A bounded pool; opened without waiting, so that an absent server is an error of first use.
 
-    A connection is had `within_s`, or psycopg_pool.PoolTimeout is raised.
+    A connection is had `within_s`, or psycopg_pool.PoolTimeout is raised. Whoever asks after an outage, however
+    long it was, has one within that time.
     """
     return ConnectionPool(
         dsn,
@@ -31,6 +32,9 @@ def open_pool(
         kwargs=_options(application),
         open=True,
         timeout=within_s,
+        # The pool tries at doubling distances until this is over, and then whenever somebody asks. With its
+        # five minutes it would try next after as long a time as the outage had lasted.
+        reconnect_timeout=within_s,
         name=application,
         check=ConnectionPool.check_connection,
     )
