@@ -61,7 +61,7 @@ def wrong(seed: int, places: Sequence[tuple[str, str]]) -> Iterator[Wrong]:
     while True:
         method, path = pick.choice(places)
         kind = pick.choices(tuple(KINDS), tuple(KINDS.values()))[0]
-        body = pick.choice(SEEDS) if kind != ARROW else arrow[: pick.randrange(len(arrow) - 8)]
+        body = pick.choice(SEEDS) if kind != ARROW else _cut(arrow, pick)
         body = _mutated(body, pick) or b"{"  # nothing at all is no mistake in NDJSON
         if path.endswith("/write"):
             body = b"= " + body  # a line without a measurement
@@ -93,6 +93,16 @@ def _mutated(body: bytes, pick: random.Random) -> bytes:
     except (ValueError, RecursionError):
         return text
     return text[:-1] if rounds and isinstance(found, dict) else text
+
+
+def _cut(stream: bytes, pick: random.Random) -> bytes:
+    """The beginning of an Arrow stream; not its schema alone, which is a whole stream of no readings."""
+    cut = stream[: pick.randrange(len(stream) - 8)]
+    try:
+        pa.ipc.open_stream(cut).read_all()
+    except (pa.ArrowInvalid, OSError):
+        return cut
+    return cut[:-1]
 
 
 def _arrow() -> bytes:
