@@ -138,8 +138,8 @@ class Count:
         self._rows = self._cells = 0
 
     def row(self, number: int, cells: int) -> None:
-        """One row that is not empty, and its number in the file."""
-        self._rows += 1
+        """A row's number in the file, and how many cells of it are not blank."""
+        self._rows += cells > 0
         self._cells += cells
         if self._rows > MOST_ROWS or number > _LAST_ROW:
             raise _too_much(f"> {MOST_ROWS} 行 rows", f"{MOST_ROWS} 行 rows")

@@ -120,6 +120,9 @@ def _opened(data: bytes, *, data_only: bool) -> Any:
 def _uncalculated(values: Iterator[Row], formulas: Iterator[Row]) -> Iterator[Row]:
     """The rows of values, with the formulas that have none in their places: what is there is not blank."""
     for (number, cells), (_, written) in zip(values, formulas, strict=True):
+        if _is_empty(written):
+            yield number, cells
+            continue
         pairs = zip(cells, written, strict=True)
         yield (
             number,
@@ -130,6 +133,11 @@ def _uncalculated(values: Iterator[Row], formulas: Iterator[Row]) -> Iterator[Ro
                 for value, formula in pairs
             ),
         )
+
+
+def _is_empty(cells: tuple[Any, ...]) -> bool:
+    # A sheet may be a million rows of nothing: these are not looked at cell by cell.
+    return cells.count(None) == len(cells)
 
 
 def _cells(sheet: Any) -> Iterator[Row]:
@@ -228,10 +236,10 @@ def _headed(dataset: str, rows: Iterator[Row]) -> tuple[Heading | None, list[Row
     heading = _heading(dataset, *first[at])
     count, kept = Count(), []
     for number, cells in _chained(first[at + 1 :], rows):
-        filled = sum(not is_blank(cell) for cell in cells)
+        filled = 0 if _is_empty(cells) else sum(not is_blank(cell) for cell in cells)
+        count.row(number, filled)
         if not filled:
             continue
-        count.row(number, filled)
         kept.append((number, cells[: max(heading.columns) + 1]))
     while kept and _is_heading(heading, kept[0][1]):  # the names in the other language, or of the fields
         del kept[0]
