@@ -143,12 +143,12 @@ def revoke(
 @contextmanager
 def _unit(config: Path | None, data_dir: Path | None, code: str) -> Iterator[tuple[Connection, int]]:
     from qunce.roles import needed
-    from store import keys
+    from store import keys, scope
     from store.database import connect
 
     settings = settings_of(config, data_dir)
     with connect(needed(settings, "database.dsn"), application="keys") as conn:
-        unit_id = keys.unit_id(conn, code)
+        unit_id = scope.unit_id(conn, code)
         if unit_id is None:
             raise typer.BadParameter(f"没有牵头单位 | no such lead unit: {code}", param_hint="--unit")
         try:

@@ -51,12 +51,6 @@ def carried(scopes: Sequence[str] | None) -> frozenset[Permission]:
     return frozenset(one for one in GRANTED["lead_unit"] if scopes is None or one in scopes)
 
 
-def unit_id(conn: Connection, code: str) -> int | None:
-    """A unit in sight by its code."""
-    row = conn.execute("SELECT unit_id FROM lead_unit WHERE code = %s", (code,)).fetchone()
-    return None if row is None else int(row[0])
-
-
 def keys(conn: Connection, unit_id: int, *, key_id: int | None = None) -> list[Key]:
     """The keys of a unit, newest first, also those that are no longer valid."""
     rows = conn.execute(

@@ -12,7 +12,7 @@ from ingest.api.answers import Answer, also
 from ingest.api.forms import Form, described, read_form
 from ingest.api.gate import Gate
 from ingest.api.problems import Problem
-from ingest.api.whose import UnitQuery, whose
+from ingest.api.whose import UnitCode, whose
 from store import keys as kept
 from store.identity import GRANTED, Permission, Principal, new_key
 
@@ -95,7 +95,7 @@ def router(gate: Gate) -> APIRouter:
     routes = APIRouter(tags=["keys"])
 
     @routes.get("/api/v1/keys", summary="密钥清单 | Your keys", dependencies=[gate.allow("keys:read")])
-    async def keys(request: Request, unit: UnitQuery = None) -> KeysOut:
+    async def keys(request: Request, unit: UnitCode = None) -> KeysOut:
         """Your unit's keys, newest first, also those that ended; never the secrets."""
         mine = await whose(gate, request, unit)
         found = await gate.query(kept.keys, mine.unit_id)
@@ -111,7 +111,7 @@ def router(gate: Gate) -> APIRouter:
             NewKey, {"name": "MES", "scopes": ["measurements:write", "service:write"], "expires_in_days": 365}
         ),
     )
-    async def issue(request: Request, response: Response, unit: UnitQuery = None) -> IssuedOut:
+    async def issue(request: Request, response: Response, unit: UnitCode = None) -> IssuedOut:
         """A new key, told this once: keep it. It never carries more than your own credentials do, nor lives longer."""
         who, mine = await gate.who(request), await whose(gate, request, unit)
         wanted = await read_form(gate, request, NewKey)
@@ -140,9 +140,7 @@ def router(gate: Gate) -> APIRouter:
         responses=also(409),
         openapi_extra=described(Rotation, {"overlap_hours": 24}),
     )
-    async def rotate(
-        key_id: KeyId, request: Request, response: Response, unit: UnitQuery = None
-    ) -> IssuedOut:
+    async def rotate(key_id: KeyId, request: Request, response: Response, unit: UnitCode = None) -> IssuedOut:
         """A successor with the same name, scopes and lifetime, told this once; the old key ends after the overlap."""
         who, mine = await gate.who(request), await whose(gate, request, unit)
         wanted = await read_form(gate, request, Rotation)
@@ -166,7 +164,7 @@ def router(gate: Gate) -> APIRouter:
         dependencies=[gate.allow("keys:write")],
         responses=also(409),
     )
-    async def revoke(key_id: KeyId, request: Request, unit: UnitQuery = None, force: Force = False) -> KeyOut:
+    async def revoke(key_id: KeyId, request: Request, unit: UnitCode = None, force: Force = False) -> KeyOut:
         """End a key at once. The last one that can manage keys only with `force`."""
         mine = await whose(gate, request, unit)
         try:

@@ -117,8 +117,6 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
     "not_in_sight": (404, "Not in sight", Reason(
         "没有 {field} {name},或不在您的权限之内", "there is no {field} {name}, or it is not yours to see",
         "请核对名称;登记过的见 GET /api/v1/latest 与各数据集的 records", "Check the name; GET /api/v1/latest and the records of the datasets list what there is")),
-    "no_such_unit": (404, "No such unit", Reason(
-        "没有牵头单位 {unit}", "there is no lead unit {unit}", "请核对单位代码", "Check the unit's code")),
     "scope_exceeds": (403, "Beyond your own permissions", Reason(
         "密钥的权限不能超过签发者自己的:{scopes}", "a key may not carry what its issuer does not: {scopes}",
         "请去掉这些权限,或用具备它们的凭证操作", "Leave these scopes out, or use credentials that carry them")),

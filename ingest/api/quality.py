@@ -14,7 +14,7 @@ from ingest.api.gate import Gate
 from ingest.api.moments import Since, Until
 from ingest.api.problems import bad_parameter
 from ingest.api.reading.account import LastBeat
-from ingest.api.whose import UnitQuery, whose
+from ingest.api.whose import UnitCode, whose
 from store import heartbeats, quality
 from store.database import Connection
 from store.quality import EquipmentQuality, OpenReason, SourceQuality
@@ -160,7 +160,7 @@ def router(gate: Gate) -> APIRouter:
     )
     async def own_quality(
         request: Request,
-        unit: UnitQuery = None,
+        unit: UnitCode = None,
         since: Since = None,
         until: Until = None,
         limit: Annotated[int, Query(ge=1, le=2000, description="equipments a page, at most")] = 500,
@@ -203,7 +203,7 @@ def router(gate: Gate) -> APIRouter:
     )
     async def submissions(
         request: Request,
-        unit: UnitQuery = None,
+        unit: UnitCode = None,
         dataset: Annotated[
             str | None,
             Query(max_length=64, pattern=r"^[a-z_0-9]+$", description="数据集 | of this dataset only"),

@@ -1,4 +1,4 @@
-"""`/api/v1/quarantine`: what was refused of a unit's own data, to read, to export, and to replay."""
+"""`/api/v1/quarantine`: what was refused of a unit's data, to read, to export, and for itself to replay."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from ingest.api.gate import Gate
 from ingest.api.moments import Since, Until
 from ingest.api.openapi import inlined
 from ingest.api.problems import Problem, bad_parameter
+from ingest.api.whose import UnitCode, whose
 from ingest.breaches import broken
 from ingest.held import MEDIA_TYPES, Format, as_dict, lines
 from ingest.log import Kind, Lane
@@ -218,15 +219,16 @@ def router(gate: Gate) -> APIRouter:
     async def held(
         request: Request,
         wanted: Annotated[Wanted, Depends()],
+        unit: UnitCode = None,
         limit: Annotated[int, Query(ge=1, le=1000, description="entries a page, at most")] = 100,
         before: _Id = None,
     ) -> dict[str, Any]:
-        """Your refused rows, newest first; go on with `before` = `next` until that is null.
+        """A unit's refused rows, newest first; go on with `before` = `next` until that is null.
 
         A page may hold fewer than `limit`: it is bounded in bytes as well.
         """
-        unit = await gate.unit(request)
-        page = await gate.query(quarantine.page, wanted.of(unit), limit=limit, after=before)
+        mine = await whose(gate, request, unit)
+        page = await gate.query(quarantine.page, wanted.of(mine), limit=limit, after=before)
         following = page.entries[-1].quarantine_id if page.more else None
         return {"quarantine": [as_dict(entry) for entry in page.entries], "next": following}
 
@@ -244,10 +246,13 @@ def router(gate: Gate) -> APIRouter:
         },
     )
     async def export(
-        request: Request, wanted: Annotated[Wanted, Depends()], format: _Format = "ndjson"
+        request: Request,
+        wanted: Annotated[Wanted, Depends()],
+        unit: UnitCode = None,
+        format: _Format = "ndjson",
     ) -> StreamingResponse:
         """All of them, oldest first, as NDJSON or CSV, of any size."""
-        chosen = wanted.of(await gate.unit(request))
+        chosen = wanted.of(await whose(gate, request, unit))
         # The first page before the answer begins: what fails until here can be said properly.
         first = await _page(gate, chosen, None)
         await gate.query(audit.record, "export.begun", "quarantine", {"format": format})
@@ -277,10 +282,10 @@ def router(gate: Gate) -> APIRouter:
         response_model=Entry,
         dependencies=[gate.allow("quarantine:read")],
     )
-    async def one(quarantine_id: _EntryId, request: Request) -> dict[str, Any]:
-        """One of your refused rows."""
-        unit = await gate.unit(request)
-        entry = await gate.query(quarantine.one, quarantine_id, unit.unit_id)
+    async def one(quarantine_id: _EntryId, request: Request, unit: UnitCode = None) -> dict[str, Any]:
+        """One of a unit's refused rows."""
+        mine = await whose(gate, request, unit)
+        entry = await gate.query(quarantine.one, quarantine_id, mine.unit_id)
         if entry is None:
             raise Problem("not_found", {"path": request.url.path})
         return as_dict(entry)

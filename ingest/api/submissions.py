@@ -12,6 +12,7 @@ from ingest.api.datasets import answer_of
 from ingest.api.gate import Gate
 from ingest.api.problems import Problem
 from ingest.api.taking import as_stored
+from ingest.api.whose import UnitCode, whose
 from store import submissions
 from store.submissions import MEASUREMENTS
 
@@ -37,17 +38,17 @@ def router(gate: Gate) -> APIRouter:
         response_model=None,
         responses={200: {"description": "结论 | the verdict", "content": VERDICT}},
     )
-    async def submission(batch: _Batch, request: Request) -> dict[str, Any]:
-        """The verdict on one of your submissions, as its sender was or would have been told."""
-        unit = await gate.unit(request)
+    async def submission(batch: _Batch, request: Request, unit: UnitCode = None) -> dict[str, Any]:
+        """The verdict on one of a unit's submissions, as its sender was or would have been told."""
+        mine = await whose(gate, request, unit)
         found = None
         if _BATCH.fullmatch(batch):
-            found = (await gate.query(submissions.find, [batch], unit.unit_id)).get(batch)
+            found = (await gate.query(submissions.find, [batch], mine.unit_id)).get(batch)
         if found is None:
             raise Problem("not_found", {"path": request.url.path})
         if found.dataset == MEASUREMENTS:
             return as_stored(found, replayed=False).answer
-        gate.forget_tags(unit)  # it may be one of tags that was answered 202
+        gate.forget_tags(mine)  # it may be one of tags that was answered 202
         return answer_of(found, {})
 
     return routes

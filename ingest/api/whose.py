@@ -8,14 +8,14 @@ from fastapi import Query, Request
 
 from ingest.api.gate import Gate
 from ingest.api.problems import Problem, bad_parameter
-from store.keys import unit_id
 from store.registry import Unit
+from store.scope import unit_id
 
-UnitQuery = Annotated[
+UnitCode = Annotated[
     str | None,
     Query(
-        max_length=40,
-        description="单位代码;牵头单位无需填写 | code of the unit; a lead unit has its own",
+        max_length=200,
+        description="单位代码;默认为自己的单位 | code of a unit in your sight; default: your own",
     ),
 ]
 
@@ -25,11 +25,20 @@ async def whose(gate: Gate, request: Request, code: str | None) -> Unit:
     who = await gate.who(request)
     if who.unit_id is not None and who.unit is not None:
         if code not in (None, who.unit):
-            raise Problem("no_such_unit", {"unit": code or ""})
+            raise absent("unit", code or "")
         return Unit(who.unit_id, who.unit)
     if code is None or "\0" in code:
-        raise bad_parameter("unit", "请给出单位代码", "say whose: the code of the unit")
+        raise bad_parameter(
+            "unit",
+            "请给出单位代码:您不属于任何单位",
+            "say whose: the code of the unit, as you belong to none",
+        )
     found = await gate.query(unit_id, code)
     if found is None:
-        raise Problem("no_such_unit", {"unit": code})
+        raise absent("unit", code)
     return Unit(found, code)
+
+
+def absent(field: str, name: str) -> Problem:
+    """What is not there and what may not be seen are answered alike."""
+    return Problem("not_in_sight", {"field": field, "name": name[:200]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from ingest.api.doors import Route, routes_of
 from ingest.datasets import DATASETS
 from store.database import connect
 from store.roles import logins
-from tests.isolation.world import FIRMS, MARKS, SCOPES, World, seed
+from tests.isolation.world import FIRMS, MARKS, SCOPES, UNITS, World, seed
 
 pytestmark = pytest.mark.concurrent
 
@@ -126,6 +127,11 @@ def asked_of(values: dict[str, str], unit: str) -> list[tuple[str, str, object]]
         ("POST", f"/api/v1/keys?unit={unit}", {"name": "x"}),
         ("GET", f"/api/v1/keys?unit={unit}", None),
         ("GET", f"/api/v1/quality?unit={unit}", None),
+        ("GET", f"/api/v1/sources?unit={unit}", None),
+        ("GET", f"/api/v1/quarantine?unit={unit}", None),
+        ("GET", f"/api/v1/quarantine/export?unit={unit}", None),
+        ("GET", f"/api/v1/quarantine/{v['quarantine_id']}?unit={unit}", None),
+        ("GET", f"/api/v1/submissions/{v['batch']}?unit={unit}", None),
         ("GET", f"/api/v1/submissions?unit={unit}", None),
         ("GET", f"/api/v1/latest?unit={unit}", None),
         ("GET", f"/api/v1/series?tags=M1.heat&unit={unit}", None),
@@ -218,6 +224,35 @@ def test_what_is_anothers_does_not_exist(world: tuple[str, World], nats_fresh: s
 
     asyncio.run(test())
     assert wrong == []
+
+
+@pytest.mark.parametrize("who", ["province", "operator", "city 441900"])
+def test_who_supervises_a_unit_reads_what_was_refused_of_it(
+    world: tuple[str, World], nats_fresh: str, who: str
+) -> None:
+    dsn, made = world
+    a, b = UNITS
+
+    async def test() -> None:
+        async with interface(dsn, nats_fresh) as (_, client):
+            values = theirs(dsn, made)
+
+            async def told(path: str) -> httpx.Response:
+                return await client.get(
+                    f"/api/v1/{path}", headers={"Cookie": f"qunce_session={made.tokens[who]}"}
+                )
+
+            [held] = (await told(f"quarantine?unit={a}")).json()["quarantine"]
+            assert held["unit"] == a
+            assert (await told(f"quarantine/{held['id']}?unit={a}")).json() == held
+            assert json.loads((await told(f"quarantine/export?unit={a}")).text)["id"] == held["id"]
+            assert (await told(f"sources?unit={a}")).json()["sources"] != []
+            assert (await told("quarantine")).json()["code"] == "bad_parameter"
+            for path in ("quarantine/{quarantine_id}", "submissions/{batch}", "quarantine", "sources"):
+                answer = await told(f"{path.format_map(values)}?unit={b}")
+                assert answer.status_code == (404 if who.startswith("city") else 200), path
+
+    asyncio.run(test())
 
 
 def test_an_interface_with_an_undeclared_route_does_not_start() -> None:

@@ -183,7 +183,7 @@ def _unit(conn: Connection, world: World, unit: str) -> None:
         " VALUES (%s, 'park', 'P1', 1, %s, 'b', now())", (uid, Jsonb({"name": mark})))  # fmt: skip
     conn.execute(
         "INSERT INTO submission (batch, unit_id, dataset, received, accepted, duplicates, corrections, quarantined,"
-        " errors) VALUES (%s, %s, 'park', 1, 1, 0, 0, 0, '[]')", (f"b{uid}", uid))  # fmt: skip
+        " errors) VALUES (md5(%s), %s, 'park', 1, 1, 0, 0, 0, '[]')", (mark, uid))  # fmt: skip
     conn.execute(
         "INSERT INTO source_heartbeat (unit_id, source, received_at, skew_s) VALUES (%s, %s, now(), 0)",
         (uid, mark),

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 
 from ingest.api.answers import Answer
 from ingest.api.gate import Gate
+from ingest.api.whose import UnitCode, whose
 from store import accounts, heartbeats
 
 
@@ -95,15 +96,15 @@ def router(gate: Gate) -> APIRouter:
 
     @routes.get(
         "/api/v1/sources",
-        summary="数据来源账目 | Accounts of your sources",
+        summary="数据来源账目 | Accounts of a unit's sources",
         response_model=Sources,
         dependencies=[gate.allow("submissions:read")],
     )
-    async def sources(request: Request) -> dict[str, Any]:
-        """The account of each of your sources: received = stored + duplicates + corrections + quarantined."""
-        unit = await gate.unit(request)
+    async def sources(request: Request, unit: UnitCode = None) -> dict[str, Any]:
+        """The account of each of a unit's sources: received = stored + duplicates + corrections + quarantined."""
+        mine = await whose(gate, request, unit)
         rows = await gate.query(accounts.source_accounts)
-        beats = await gate.query(heartbeats.beats, unit.unit_id)
+        beats = await gate.query(heartbeats.beats, mine.unit_id)
         return {
             "sources": [
                 {
@@ -117,7 +118,7 @@ def router(gate: Gate) -> APIRouter:
                     "last_source_ts": a.last_source_ts,
                 }
                 for a in rows
-                if a.unit == unit.code
+                if a.unit == mine.code
             ],
             "heartbeats": [beat._asdict() for beat in beats],
         }

@@ -19,18 +19,10 @@ from ingest.api.problems import bad_parameter
 from ingest.api.reading.catalogue import Catalogue
 from ingest.api.reading.indicators import Chosen
 from ingest.api.reading.latest import status_codes
-from ingest.api.reading.parameters import (
-    EquipmentCode,
-    From,
-    To,
-    UnitCode,
-    absent,
-    names,
-    printed,
-    whose,
-)
+from ingest.api.reading.parameters import EquipmentCode, From, To, names, printed
 from ingest.api.reading.records import choose
 from ingest.api.reading.series import Quality, QualityQuery
+from ingest.api.whose import UnitCode, absent, whose
 from ingest.tables import MEDIA_TYPES, Format
 from store import figures, records, scope, series
 from store.database import Connection
@@ -100,7 +92,7 @@ def router(gate: Gate, exports: Exports, catalogue: Catalogue) -> APIRouter:
         start, end = from_ or _EARLIEST, to or _END
         if start >= end:
             raise bad_parameter("from", "须早于 to", "must lie before `to`")
-        unit_id = await whose(gate, request, unit)
+        unit_id = (await whose(gate, request, unit)).unit_id
         found = await gate.query(scope.tags, unit_id, names=chosen, equipment=equipment)
         known = {tag.name for tag in found}
         for name in chosen or ():

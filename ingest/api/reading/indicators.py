@@ -20,8 +20,6 @@ from ingest.api.reading.parameters import (
     PilotCode,
     SourceKey,
     To,
-    UnitCode,
-    absent,
     behind,
     cursor,
     fingerprint,
@@ -29,6 +27,7 @@ from ingest.api.reading.parameters import (
     one_of,
     printed,
 )
+from ingest.api.whose import UnitCode, absent
 from store import figures, scope
 from store.database import Connection, limit_statements
 from store.figures import Figure, Place, Wanted

@@ -11,7 +11,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from ingest.api.answers import Answer
 from ingest.api.gate import Gate
-from ingest.api.reading.parameters import EquipmentCode, UnitCode, printed, whose
+from ingest.api.reading.parameters import EquipmentCode, printed
+from ingest.api.whose import UnitCode, whose
 from store import latest as store_latest
 from store.database import Connection
 
@@ -57,7 +58,7 @@ def router(gate: Gate) -> APIRouter:
         Of your own unit, or of the one you name in `unit`; at most 20,000 tags a page.
         """
         printed(tags=tags, equipment=equipment)
-        unit_id = await whose(gate, request, unit)
+        unit_id = (await whose(gate, request, unit)).unit_id
         names = None if tags is None else [name for name in tags.split(",") if name]
         content = await gate.query(_latest, unit_id, names, equipment, after)
         return Response(content, media_type="application/json")

@@ -9,14 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from fastapi import Query, Request
+from fastapi import Query
 from pydantic import AfterValidator
 
-from ingest.api.gate import Gate
 from ingest.api.moments import Moment
 from ingest.api.problems import Problem, bad_parameter
 from ingest.breaches import broken
-from store import scope
 
 T = TypeVar("T")
 _CLOCKS_APART = timedelta(minutes=1)
@@ -36,13 +34,6 @@ AsOf = Annotated[
     Moment | None,
     AfterValidator(_past),
     Query(description="RFC 3339 with a zone: as it was known then; default: as it is known now"),
-]
-UnitCode = Annotated[
-    str | None,
-    Query(
-        max_length=200,
-        description="单位代码;默认为自己的单位 | code of a unit in your sight; default: your own",
-    ),
 ]
 PilotCode = Annotated[str | None, Query(max_length=200, description="试点代码 | code of a pilot")]
 EquipmentCode = Annotated[str | None, Query(max_length=200, description="设备代码 | code of an equipment")]
@@ -81,29 +72,6 @@ def one_of(field: str, given: Sequence[str] | None, known: Sequence[str]) -> Non
         if name not in known:
             shown = ", ".join(known)
             raise bad_parameter(field, f"没有 {name!r},可用:{shown}", f"{name!r} is none of: {shown}")
-
-
-def absent(field: str, name: str) -> Problem:
-    """What is not there and what may not be seen are answered alike."""
-    return Problem("not_in_sight", {"field": field, "name": name[:200]})
-
-
-async def whose(gate: Gate, request: Request, code: str | None) -> int:
-    """The id of the unit that is named, or of the caller's own. Raises Problem: not in sight, or none named."""
-    who = await gate.who(request)
-    if code is None:
-        if who.unit_id is None:
-            raise bad_parameter(
-                "unit",
-                "缺少:您不属于任何单位,请给出单位代码",
-                "missing: you belong to no unit, so say which (its public code)",
-            )
-        return who.unit_id
-    printed(unit=code)
-    found = await gate.query(scope.unit_id, code)
-    if found is None:
-        raise absent("unit", code)
-    return found
 
 
 def fingerprint(*filters: Any) -> str:

@@ -14,19 +14,8 @@ from ingest.api.definitions import DatasetName
 from ingest.api.gate import Gate
 from ingest.api.moments import Moment
 from ingest.api.problems import Problem, bad_parameter
-from ingest.api.reading.parameters import (
-    AsOf,
-    Cursor,
-    Limit,
-    UnitCode,
-    absent,
-    behind,
-    cursor,
-    fingerprint,
-    no_cursor,
-    printed,
-    whose,
-)
+from ingest.api.reading.parameters import AsOf, Cursor, Limit, behind, cursor, fingerprint, no_cursor, printed
+from ingest.api.whose import UnitCode, absent, whose
 from ingest.datasets import DATASETS
 from store import records, scope
 from store.database import Connection, limit_statements
@@ -156,7 +145,7 @@ def router(gate: Gate) -> APIRouter:
     ) -> Response:
         """Every state that one record ever had, with when, by whom and why."""
         await choose(gate, request, name, None, key, None, None)
-        unit_id = await whose(gate, request, unit)
+        unit_id = (await whose(gate, request, unit)).unit_id
         found = await gate.query(records.revisions, unit_id, name, key, after, limit)
         if not found and after == 0:
             raise absent("key", key)
@@ -180,7 +169,7 @@ async def choose(
     if name not in DATASETS:
         raise Problem("unknown_dataset", {"dataset": name, "known": ", ".join(DATASETS)})
     printed(unit=unit, key=key)
-    unit_id = None if unit is None else await whose(gate, request, unit)
+    unit_id = None if unit is None else (await whose(gate, request, unit)).unit_id
     for field, given in (("as_of", as_of), ("since", since)):
         if given is not None and not await gate.query(scope.sees_units):
             raise bad_parameter(

@@ -15,7 +15,8 @@ from ingest.api.answers import Answer
 from ingest.api.gate import Gate
 from ingest.api.problems import bad_parameter
 from ingest.api.reading.latest import status_codes
-from ingest.api.reading.parameters import From, To, UnitCode, absent, names, whose
+from ingest.api.reading.parameters import From, To, names
+from ingest.api.whose import UnitCode, absent, whose
 from store import scope, series
 from store.database import Connection, limit_statements
 from store.scope import Tag
@@ -135,7 +136,7 @@ def router(gate: Gate) -> APIRouter:
         start = from_ or end - timedelta(hours=24)
         if start >= end:
             raise bad_parameter("from", "须早于 to", "must lie before `to`")
-        unit_id = await whose(gate, request, unit)
+        unit_id = (await whose(gate, request, unit)).unit_id
         known = {tag.name: tag for tag in await gate.query(scope.tags, unit_id, names=wanted)}
         for name in wanted:
             if name not in known:
