@@ -40,6 +40,7 @@ class Loan(Record):
 
     zh = "促成融资"
     key = ("bank_uscc", "loan_no")
+    dated = ("disbursed_on",)
     reasoned = True
     bank_uscc: Annotated[Uscc, about("银行统一社会信用代码", "Bank", "91110000MA01BANK02")]
     loan_no: Annotated[Number, about("借据或授信编号", "The bank's number of the loan", "JJ20260518001")]

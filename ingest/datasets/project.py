@@ -200,6 +200,7 @@ class TrainingSession(Record):
 
     zh = "人才培训"
     key = ("code",)
+    dated = ("ended_on",)
     reasoned = True
     code: Annotated[Code, about("培训编号", "Your own code of the session", "TR-2026-018")]
     subject: Annotated[Name, about("培训主题", "Subject", "设备联网与数据采集实务")]
