@@ -116,6 +116,11 @@ class Board:
         self._ending = True
         self._wake.set()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it refreshes, be it for the last time."""
+        return self._thread is not None and self._thread.is_alive()
+
     def join(self) -> None:
         """Wait until it has ended."""
         if self._thread is not None:

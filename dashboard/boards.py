@@ -41,6 +41,7 @@ class Boards:
         self._on_renewed, self._on_stopped = on_renewed, on_stopped
         self._lock = threading.Lock()
         self._boards: dict[str, tuple[Board, float]] = {}
+        self._leaving: list[Board] = []
 
     @property
     def scopes(self) -> list[str]:
@@ -76,13 +77,13 @@ class Boards:
         self._end(idle)
 
     def stop(self) -> None:
-        """Stop all, and close the connections."""
+        """Stop all, wait until they have ended, and close the connections."""
         with self._lock:
             boards = [self._take(scope) for scope in list(self._boards)]
         self._end(boards)
-        for _, board in boards:
+        for board in self._leaving:
             board.join()
-        self._lines.close()
+        self._lines.end()
 
     def _take(self, scope: str) -> tuple[str, Board]:
         return scope, self._boards.pop(scope)[0]
@@ -91,6 +92,8 @@ class Boards:
         for scope, board in stopped:
             board.stop()
             self._on_stopped(scope)
+        with self._lock:
+            self._leaving = [b for b in self._leaving if b.is_running] + [board for _, board in stopped]
 
     def _board(self, who: Principal) -> Board:
         scope = who.scope

@@ -19,25 +19,41 @@ class Lines:
     def __init__(self, dsn: str, most: int = MOST) -> None:
         self._dsn = dsn
         self._free = threading.BoundedSemaphore(most)
+        self._lock = threading.Lock()
         self._idle: list[Connection] = []
+        self._ended = False
 
     @contextmanager
     def one(self) -> Iterator[Connection]:
         """A connection, as soon as one is free. Raises psycopg.OperationalError when the server is not there."""
         with self._free:
-            conn = self._idle.pop() if self._idle else self._opened()
+            with self._lock:
+                conn = self._idle.pop() if self._idle else None
+            conn = conn or self._opened()
             try:
                 yield conn
             except BaseException:
                 conn.close()
-                self.close()  # what broke this one broke the others
+                self._drop()  # what broke this one broke the others
                 raise
-            self._idle.append(conn)
+            with self._lock:
+                kept = not self._ended
+                if kept:
+                    self._idle.append(conn)
+            if not kept:
+                conn.close()
 
-    def close(self) -> None:
-        """Close those that nobody uses."""
-        while self._idle:
-            self._idle.pop().close()
+    def end(self) -> None:
+        """Close them: those that nobody uses now, the others when they come back."""
+        with self._lock:
+            self._ended = True
+        self._drop()
+
+    def _drop(self) -> None:
+        with self._lock:
+            dropped, self._idle = self._idle, []
+        for conn in dropped:
+            conn.close()
 
     def _opened(self) -> Connection:
         conn = connect(self._dsn, application="dashboard")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.resources import files
 from typing import LiteralString
+
+import psycopg
 
 from store import audit
 from store.database import Connection
@@ -54,7 +57,9 @@ def migrate(conn: Connection) -> list[str]:
                 audit.record(conn, "schema.migrated", applied[-1], {"applied": applied})
         return applied
     finally:
-        conn.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+        # What ended it is to be told, also when that broke the connection, with which the lock ends as well.
+        with suppress(psycopg.Error):
+            conn.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
 
 
 def pending(conn: Connection) -> list[str]:
