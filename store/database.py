@@ -25,7 +25,17 @@ def open_pool(
     A connection is had `within_s`, or psycopg_pool.PoolTimeout is raised. Whoever asks after an outage, however
     long it was, has one within that time.
     """
-    return ConnectionPool(
+
+    def check(conn: Connection) -> None:
+        try:
+            ConnectionPool.check_connection(conn)
+        except psycopg.Error:
+            # What ended this one has most likely ended the others: drawn one by one, with the pool's pauses
+            # between, a few of them would use up the time of whoever waits.
+            pool.drain()
+            raise
+
+    pool: ConnectionPool[Connection] = ConnectionPool(
         dsn,
         min_size=1,
         max_size=max_size,
@@ -36,8 +46,9 @@ def open_pool(
         # five minutes it would try next after as long a time as the outage had lasted.
         reconnect_timeout=within_s,
         name=application,
-        check=ConnectionPool.check_connection,
+        check=check,
     )
+    return pool
 
 
 def _options(application: str) -> dict[str, Any]:

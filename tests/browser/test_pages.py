@@ -6,15 +6,17 @@ import json
 import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import APIRequestContext, Browser, Page, expect
 
 from store import people
 from store.database import connect
 from store.people import Wanted
-from tests.browser.conftest import PASSWORD, Site, Watch, serve
+from tests.browser.conftest import PASSWORD, USER, Site, Watch, serve
 
 pytestmark = [pytest.mark.browser, pytest.mark.concurrent]
 
@@ -241,6 +243,12 @@ def test_stopped_data_are_shown_as_stale(site: Site, opened: Opened) -> None:
 def test_a_database_outage_is_said_and_healed(site: Site, opened: Opened) -> None:
     page, _ = opened
     name = value(site, "SELECT current_database()")
+    with ThreadPoolExecutor(8) as many:  # so that there is more than one connection to lose
+        answers = many.map(
+            lambda n: httpx.get(f"{site.url}/live/session", headers={"Cookie": f"qunce_session={n}"}),
+            range(40),
+        )
+        assert {answer.status_code for answer in answers} == {401}
     site.feeding.clear()
     time.sleep(0.7)
     from psycopg import sql
@@ -261,6 +269,7 @@ def test_a_database_outage_is_said_and_healed(site: Site, opened: Opened) -> Non
             expect(page.locator(".fig-number").first).to_have_text("8")
         finally:
             conn.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name)))
+    assert httpx.post(f"{site.url}/login", data={"user": USER, "password": PASSWORD}).status_code == 303
     site.feeding.set()
     expect(page.locator(".banner.is-bad:visible")).to_have_count(0, timeout=15_000)
 

@@ -238,7 +238,7 @@ def test_machines_whose_day_is_more_than_full_are_told(report: Reporting, conn: 
     lines = Lines(dsn)
     board = Board(lines, NOBODY)  # as the owner, who sees everything whoever asks
     board.renew()
-    lines.close()
+    lines.end()
     picture = board.current().picture
     assert picture is not None
     [problem] = [p for p in picture.problems if p.kind == "master_data"]

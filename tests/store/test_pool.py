@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 
 import psycopg
 import pytest
@@ -39,3 +40,15 @@ def test_whoever_asks_first_after_an_outage_has_a_connection(module_dsn: str) ->
             allow(conn, "true")
         with pool.connection() as one:
             assert one.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_connections_that_all_died_are_not_drawn_one_by_one(module_dsn: str) -> None:
+    with (
+        open_pool(module_dsn, application="test", max_size=5, within_s=3) as pool,
+        connect(module_dsn, application="test", autocommit=True) as conn,
+    ):
+        with ExitStack() as taken:
+            backends = [taken.enter_context(pool.connection()).info.backend_pid for _ in range(5)]
+        conn.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", (backends,))
+        with pool.connection() as one:
+            assert one.info.backend_pid not in backends
