@@ -237,6 +237,7 @@ def test_a_log_that_met_a_full_disk_is_known_as_stuck(tmp_path: Path):
         assert nats.stuck(7, log)
         log.unlink()
         child.send_signal(signal.SIGSTOP)  # it takes connections and answers nobody
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED)  # once all its threads have heard of it
         try:
             assert nats.stuck(7, log)
         finally:
