@@ -64,8 +64,9 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
         "missing_timestamp": Reason(
             "没有时间戳,而时间必须是数据源的时钟",
             "there is no timestamp, and the time must be the source's clock",
-            "请由数据源附上时间戳(Telegraf 默认附带)",
-            "Let the source add the timestamp (Telegraf does by itself)",
+            "请由数据源附上时间戳,单位与 precision 一致(Telegraf 与 InfluxDB 客户端默认附带;自己拼写行时在行尾加上,如 Date.now() 配 precision=ms)",
+            "Let the source add the timestamp, in the unit of `precision` (Telegraf and InfluxDB's clients do by themselves; "
+            "at the end of a line of your own, as Date.now() with precision=ms)",
         ),
         "missing_equipment": Reason(
             "{measurement} 没有 equipment_tag 所指的标签",
