@@ -43,7 +43,7 @@ class Events(Answer):
     events: list[Event]
     """the events"""
     next: int | None
-    """for `before`; null: this was the last page"""
+    """for `cursor`; null: this was the last page"""
 
 
 def router(gate: Gate) -> APIRouter:
@@ -58,13 +58,13 @@ def router(gate: Gate) -> APIRouter:
         since: Since = None,
         until: Until = None,
         limit: Annotated[int, Query(ge=1, le=1000, description="events a page, at most")] = 100,
-        before: Annotated[
+        cursor: Annotated[
             int | None, Query(ge=1, le=2**63 - 1, description="`next` of the answer before")
         ] = None,
     ) -> Events:
         """Logins, keys, people, corrections, exports and decisions that concern you, newest first."""
         wanted = audit.Wanted(action, actor, unit, since, until)
-        found = await gate.query(audit.events, limit=limit + 1, before=before, wanted=wanted)
+        found = await gate.query(audit.events, limit=limit + 1, before=cursor, wanted=wanted)
         codes = {unit_id: code for code, unit_id in (await gate.query(registry.unit_ids)).items()}
         shown = [
             Event(

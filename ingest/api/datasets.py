@@ -111,7 +111,7 @@ def router(gate: Gate) -> APIRouter:
         check_same(verdict, digest)
         if name == "tag":
             gate.forget_tags(unit)
-        return answer_of(verdict, headers)
+        return _answer_of(verdict, headers)
 
     # A route a dataset, so that the OpenAPI document has each with its own schema.
     for dataset in DATASETS:
@@ -187,9 +187,8 @@ def _said(body: bytes) -> _Body:
     return said
 
 
-def answer_of(verdict: Submission, headers: Mapping[str, str]) -> dict[str, Any]:
-    """The answer to a submission of records that is applied. Raises Problem when nothing was accepted."""
-    errors = in_order([error(e["place"], e["reason"], e["parameters"]) for e in verdict.errors])
+def verdict_of(verdict: Submission) -> dict[str, Any]:
+    """What became of a submission of records that is applied."""
     counts: dict[str, Any] = {
         "batch": verdict.batch,
         "state": "applied",
@@ -201,6 +200,13 @@ def answer_of(verdict: Submission, headers: Mapping[str, str]) -> dict[str, Any]
     }
     if verdict.verdicts is not None:
         counts["records"] = records_of(verdict)
-    if verdict.quarantined and verdict.quarantined == verdict.received:
-        raise Problem("all_refused", errors=errors, extra=counts, headers=headers)
+    errors = in_order([error(e["place"], e["reason"], e["parameters"]) for e in verdict.errors])
     return {**counts, "errors": errors}
+
+
+def _answer_of(verdict: Submission, headers: Mapping[str, str]) -> dict[str, Any]:
+    """The answer to the submission. Raises Problem when nothing was accepted."""
+    told = verdict_of(verdict)
+    if verdict.quarantined and verdict.quarantined == verdict.received:
+        raise Problem("all_refused", errors=told.pop("errors"), extra=told, headers=headers)
+    return told

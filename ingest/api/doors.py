@@ -1,15 +1,17 @@
-"""Deny by default: an interface with a route that does not say who may use it does not start."""
+"""What routes declare: who may use them, or the interface does not start, and which parameters they have."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import Match
 from starlette.types import Scope
+
+from ingest.api.problems import bad_parameter
 
 
 def _anybody() -> None:
@@ -60,6 +62,32 @@ def methods_at(app: FastAPI, scope: Scope) -> list[str]:
         if context.original_route.matches(scope)[0] is Match.PARTIAL:
             found |= context.methods or set()
     return sorted(found)
+
+
+def require_known(request: Request) -> None:
+    """Raises Problem for a parameter that the route does not have, or that is given twice.
+
+    A filter that is misspelt would otherwise be no filter, and the answer another one than was asked for.
+    """
+    given = request.query_params
+    known = sorted(_parameters(request.scope["route"].dependant))
+    for name in given:
+        if name not in known:
+            words = ", ".join(known)
+            raise bad_parameter(
+                name,
+                f"没有该参数,可用:{words}" if known else "没有该参数,此处不接受参数",
+                f"is not known here; known are: {words}" if known else "is not known here; there are none",
+            )
+        if len(given.getlist(name)) > 1:
+            raise bad_parameter(name, "给出了多次", "is given more than once")
+
+
+def _parameters(dependant: Dependant) -> Iterator[str]:
+    for one in dependant.query_params:
+        yield one.alias
+    for inner in dependant.dependencies:
+        yield from _parameters(inner)
 
 
 def _permissions(dependant: Dependant) -> Iterator[str]:

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 
 from ingest.api import credentials
 from ingest.api.decoders import Decoders
+from ingest.api.doors import require_known
 from ingest.api.limits import UNIT_LIMITS, Meter, UnitLimits
 from ingest.api.problems import Problem
 from ingest.api.reaching import Database
@@ -123,14 +124,19 @@ class Gate:
         """The same for checking credentials. Raises Problem when the database is away."""
         return await self._auth.run(lambda conn: function(conn, *args, **kwargs))
 
-    def allow(self, permission: Permission) -> Any:
-        """As a route's dependency: it serves who has this permission, and is served with that caller's scope."""
+    def allow(self, permission: Permission, *, any_parameters: bool = False) -> Any:
+        """As a route's dependency: it serves who has this permission, and is served with that caller's scope.
+
+        `any_parameters`: clients that are not ours send it parameters of theirs.
+        """
 
         async def admitted(request: Request) -> None:
             who = await self.who(request)
             if permission not in who.permissions:
                 raise Problem("forbidden", {"permission": permission, "path": request.url.path})
             _caller.set(who)
+            if not any_parameters:
+                require_known(request)
 
         admitted.permission = permission  # type: ignore[attr-defined]  # read by ingest.api.doors
         return Depends(admitted)
@@ -140,6 +146,7 @@ class Gate:
 
         async def admitted(request: Request) -> None:
             _caller.set(await self.who(request))
+            require_known(request)
 
         admitted.permission = "known"  # type: ignore[attr-defined]
         return Depends(admitted)

@@ -164,18 +164,18 @@ def router(gate: Gate) -> APIRouter:
         since: Since = None,
         until: Until = None,
         limit: Annotated[int, Query(ge=1, le=2000, description="equipments a page, at most")] = 500,
-        after: Annotated[str, Query(max_length=64, description="`next` of the answer before")] = "",
+        cursor: Annotated[str, Query(max_length=64, description="`next` of the answer before")] = "",
     ) -> dict[str, Any]:
         """Slots due and filled, validity, timeliness, latency, stoppages, and what is refused; the last 24 h if not said.
 
-        Whole hours, at most 31 days. `sources` and `refused` are of all; `equipment` goes on with `after` = `next`.
+        Whole hours, at most 31 days. `sources` and `refused` are of all; `equipment` goes on with `cursor` = `next`.
         Rates are fractions of 1, null where nothing was due or received.
         """
         mine = await whose(gate, request, unit)
         since, until = _span(since, until)
-        if "\0" in after:
-            raise bad_parameter("after", "含有字符 U+0000", "contains the character U+0000")
-        found = await gate.query(_read, mine.unit_id, since, until, limit + 1, after)
+        if "\0" in cursor:
+            raise bad_parameter("cursor", "含有字符 U+0000", "contains the character U+0000")
+        found = await gate.query(_read, mine.unit_id, since, until, limit + 1, cursor)
         page = found.equipment[:limit]
         minutes = max((min(until, datetime.now(UTC)) - since) / timedelta(minutes=1), 1)
         return {
@@ -212,17 +212,17 @@ def router(gate: Gate) -> APIRouter:
         since: Since = None,
         until: Until = None,
         limit: Annotated[int, Query(ge=1, le=500, description="submissions a page, at most")] = 100,
-        before: Annotated[
+        cursor: Annotated[
             str | None, Query(max_length=200, description="`next` of the answer before")
         ] = None,
     ) -> dict[str, Any]:
-        """Submissions of dataset records with their verdicts, newest first; go on with `before` = `next`.
+        """Submissions of dataset records with their verdicts, newest first; go on with `cursor` = `next`.
 
         One in full, with what was refused of it: `GET /api/v1/submissions/{batch}`.
         """
         mine = await whose(gate, request, unit)
         found = await gate.query(
-            quality.submitted, mine.unit_id, limit=limit + 1, before=_cursor(before), dataset=dataset,
+            quality.submitted, mine.unit_id, limit=limit + 1, before=_place(cursor), dataset=dataset,
             refused=refused, since=since, until=until,
         )  # fmt: skip
         page = found[:limit]
@@ -273,16 +273,16 @@ def _hour(moment: datetime) -> datetime:
     return moment.replace(minute=0, second=0, microsecond=0)
 
 
-def _cursor(given: str | None) -> tuple[datetime, str] | None:
+def _place(given: str | None) -> tuple[datetime, str] | None:
     if given is None:
         return None
     try:
         at, _, batch = urlsafe_b64decode(given.encode()).decode().partition(" ")
         moment = datetime.fromisoformat(at)
     except (binascii.Error, ValueError) as wrong:
-        raise bad_parameter("before", "不是回答中的 next", "is not `next` of an answer") from wrong
+        raise bad_parameter("cursor", "不是回答中的 next", "is not `next` of an answer") from wrong
     if moment.tzinfo is None or "\0" in batch:
-        raise bad_parameter("before", "不是回答中的 next", "is not `next` of an answer")
+        raise bad_parameter("cursor", "不是回答中的 next", "is not `next` of an answer")
     return moment, batch
 
 

@@ -94,7 +94,7 @@ class ReplayBody(BaseModel):
     """these entries"""
     filter: WantedBody | None = None
     """all open entries that fit; {}: all"""
-    after: Annotated[int | None, Field(ge=1, le=_MOST_ID)] = None
+    cursor: Annotated[int | None, Field(ge=1, le=_MOST_ID)] = None
     """`next` of the answer before"""
 
     @model_validator(mode="after")
@@ -176,7 +176,7 @@ class Entries(Answer):
     quarantine: list[Entry]
     """the entries"""
     next: int | None
-    """for `before`; null: this was the last page"""
+    """for `cursor`; null: this was the last page"""
 
 
 class StillOpen(Explained):
@@ -202,7 +202,7 @@ class Replayed(Answer):
     left: list[StillOpen]
     """the first 100 of these, and why"""
     next: int | None
-    """for `after`; null: these were all"""
+    """for `cursor`; null: these were all"""
 
 
 def router(gate: Gate) -> APIRouter:
@@ -221,14 +221,14 @@ def router(gate: Gate) -> APIRouter:
         wanted: Annotated[Wanted, Depends()],
         unit: UnitCode = None,
         limit: Annotated[int, Query(ge=1, le=1000, description="entries a page, at most")] = 100,
-        before: _Id = None,
+        cursor: _Id = None,
     ) -> dict[str, Any]:
-        """A unit's refused rows, newest first; go on with `before` = `next` until that is null.
+        """A unit's refused rows, newest first; go on with `cursor` = `next` until that is null.
 
         A page may hold fewer than `limit`: it is bounded in bytes as well.
         """
         mine = await whose(gate, request, unit)
-        page = await gate.query(quarantine.page, wanted.of(mine), limit=limit, after=before)
+        page = await gate.query(quarantine.page, wanted.of(mine), limit=limit, after=cursor)
         following = page.entries[-1].quarantine_id if page.more else None
         return {"quarantine": [as_dict(entry) for entry in page.entries], "next": following}
 
@@ -305,7 +305,7 @@ def router(gate: Gate) -> APIRouter:
     async def replay(request: Request) -> dict[str, Any]:
         """Put what would be taken now into the log again, up to 2,000 entries a request, oldest first.
 
-        Answers when that is durable. Asking twice doubles nothing. Go on with `after` = `next`.
+        Answers when that is durable. Asking twice doubles nothing. Go on with `cursor` = `next`.
         """
         unit = await gate.unit(request)
         with gate.rooms.enter(unit.code) as room:  # who it is first, and no more than there is room for
@@ -351,7 +351,7 @@ def _replay(
             raise Problem("unavailable", retry_after_s=5)
         return tags
 
-    return Replay(append, tags_of).page(conn, body.of(unit), after=body.after)
+    return Replay(append, tags_of).page(conn, body.of(unit), after=body.cursor)
 
 
 def _shown(left: Left) -> dict[str, Any]:

@@ -111,7 +111,7 @@ class StoppagesOut(Answer):
     stoppages: list[StoppageOut]
     """the stoppages"""
     next: int | None
-    """for `before`; null: this was the last page"""
+    """for `cursor`; null: this was the last page"""
 
 
 def router(gate: Gate) -> APIRouter:
@@ -131,7 +131,7 @@ def router(gate: Gate) -> APIRouter:
         since: Since = None,
         until: Until = None,
         limit: Annotated[int, Query(ge=1, le=500, description="stoppages a page, at most")] = 100,
-        before: Annotated[
+        cursor: Annotated[
             int | None, Query(ge=1, lt=2**63, description="`next` of the answer before")
         ] = None,
     ) -> StoppagesOut:
@@ -139,7 +139,7 @@ def router(gate: Gate) -> APIRouter:
         if unit is not None and "\0" in unit:
             raise bad_parameter("unit", "含有字符 U+0000", "contains the character U+0000")
         found = await gate.query(
-            stoppages.stoppages, limit=limit + 1, before=before, unit=unit, since=since, until=until
+            stoppages.stoppages, limit=limit + 1, before=cursor, unit=unit, since=since, until=until
         )
         page = found[:limit]
         return StoppagesOut(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 
 from ingest.api.answers import VERDICT
-from ingest.api.datasets import answer_of
+from ingest.api.datasets import verdict_of
 from ingest.api.gate import Gate
 from ingest.api.problems import Problem
 from ingest.api.taking import as_stored
@@ -39,7 +39,7 @@ def router(gate: Gate) -> APIRouter:
         responses={200: {"description": "结论 | the verdict", "content": VERDICT}},
     )
     async def submission(batch: _Batch, request: Request, unit: UnitCode = None) -> dict[str, Any]:
-        """The verdict on one of a unit's submissions, as its sender was or would have been told."""
+        """The verdict on one of a unit's submissions, as its sender was or would have been told; 200 also where all was refused."""
         mine = await whose(gate, request, unit)
         found = None
         if _BATCH.fullmatch(batch):
@@ -47,8 +47,8 @@ def router(gate: Gate) -> APIRouter:
         if found is None:
             raise Problem("not_found", {"path": request.url.path})
         if found.dataset == MEASUREMENTS:
-            return as_stored(found, replayed=False).answer
+            return as_stored(found, replayed=False).verdict
         gate.forget_tags(mine)  # it may be one of tags that was answered 202
-        return answer_of(found, {})
+        return verdict_of(found)
 
     return routes

@@ -74,7 +74,7 @@ class Taken(NamedTuple):
 
     @property
     def counts(self) -> dict[str, Any]:
-        """The answer's body without `errors`."""
+        """The verdict without `errors`."""
         counts: dict[str, Any] = {
             "batch": self.name,
             "state": "durable",
@@ -94,11 +94,16 @@ class Taken(NamedTuple):
         return counts
 
     @property
+    def verdict(self) -> dict[str, Any]:
+        """What became of it."""
+        return {**self.counts, "errors": self.errors}
+
+    @property
     def answer(self) -> dict[str, Any]:
-        """The answer's body. Raises Problem when nothing was accepted."""
+        """The answer's body: the verdict. Raises Problem when nothing was accepted."""
         if self.received and self.quarantined >= self.received and self.errors:
             raise Problem("all_refused", errors=self.errors, extra=self.counts, headers=self.headers)
-        return {**self.counts, "errors": self.errors}
+        return self.verdict
 
 
 async def take(gate: Gate, request: Request, wish: Wish) -> Taken:

@@ -231,11 +231,11 @@ class Client:
         chosen = {} if tags is None else {"tags": ",".join(tags)}
         if equipment is not None:
             chosen["equipment"] = equipment
-        after: int | None = 0
-        while after is not None:
-            page = self._get(f"/api/v1/latest?{urlencode({**chosen, 'after': after})}")
+        cursor: int | None = 0
+        while cursor is not None:
+            page = self._get(f"/api/v1/latest?{urlencode({**chosen, 'cursor': cursor})}")
             yield from answers.latest(page)
-            after = page["next"]
+            cursor = page["next"]
 
     def _get(self, target: str) -> dict[str, Any]:
         return self._wire.insist(Sending("GET", target), self._retries)

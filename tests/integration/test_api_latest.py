@@ -59,7 +59,7 @@ def test_latest_values_of_ones_own_tags(registered: tuple[str, str], monkeypatch
             monkeypatch.setattr(latest.latest, "__kwdefaults__", {**latest.latest.__kwdefaults__, "limit": 3})
             monkeypatch.setattr(latest, "PAGE", 3)
             first = (await client.get("/api/v1/latest")).json()
-            rest = (await client.get(f"/api/v1/latest?after={first['next']}")).json()
+            rest = (await client.get(f"/api/v1/latest?cursor={first['next']}")).json()
             assert (first["tags"] + rest["tags"], rest["next"]) == (found["tags"], None)
 
     go(test())

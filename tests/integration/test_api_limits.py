@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -297,5 +298,34 @@ def test_a_submission_that_never_was_is_not_found(registered: tuple[str, str], b
         async with platform(*registered, with_writer=False) as client:
             answer = await client.get(f"/api/v1/submissions/{batch}")
             assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+    go(test())
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "said"),
+    [
+        ("/api/v1/series?tags=M1.produced&form=2026-01-01", "form", "from"),
+        ("/api/v1/quality?before=x", "before", "cursor"),
+        ("/api/v1/latest?tags=a&tags=b", "tags", "once"),
+        ("/api/v1/me?unit=GD-BBB-01", "unit", "none"),
+        ("/api/v1/stoppages?=", "", "cursor"),
+    ],
+)
+def test_a_parameter_that_is_not_known_is_not_passed_over(
+    registered: tuple[str, str], path: str, field: str, said: str
+) -> None:
+    async def test() -> None:
+        async with platform(*registered, with_writer=False) as client:
+            answer = await client.get(path)
+            told = answer.json()
+            assert (answer.status_code, told["code"]) == (422, "bad_parameter"), told
+            assert told["parameters"]["field"] == field
+            assert said in told["detail"]
+            # Not before it is known who asks, and not where clients have parameters of their own.
+            assert (await client.get(path, headers={"Authorization": "Bearer qk_none"})).status_code == 401
+            line = f"M1 produced=1i {time.time_ns()}".encode()
+            written = await client.post("/api/v2/write?consistency=one&_=1", content=line)
+            assert written.json()["errors"][0]["reason"] == "unknown_tag", written.text
 
     go(test())

@@ -60,6 +60,11 @@ def test_each_record_is_told_what_became_of_it(registered: tuple[str, str]) -> N
             address = f"/api/v1/submissions/{body['batch']}"
             assert (await client.get(address)).json() == body
             assert (await client.get(address, headers={"Authorization": "Bearer qk_two"})).status_code == 404
+            # All of it refused: that is the submission's answer, and its address tells it as any other.
+            refused = await push(client, row(two, "x"))
+            assert (refused.status_code, refused.json()["code"]) == (422, "all_refused")
+            stored = await client.get(f"/api/v1/submissions/{refused.json()['batch']}")
+            assert (stored.status_code, verdicts(stored)) == (200, ["quarantined"])
             # What the writer alone knows comes out, too, with the record's own number.
             with connect(dsn, application="test") as conn:
                 conn.execute(
@@ -75,7 +80,7 @@ def test_each_record_is_told_what_became_of_it(registered: tuple[str, str]) -> N
             quick = await push(client, row(now(), 11), Prefer="respond-async")
             assert (quick.status_code, quick.json()["state"]) == (202, "durable")
             assert quick.headers["preference-applied"] == "respond-async"
-            await settled(dsn, lambda c: c.execute("SELECT count(*) FROM submission WHERE dataset = 'measurements'").fetchone() == (4,))  # fmt: skip
+            await settled(dsn, lambda c: c.execute("SELECT count(*) FROM submission WHERE dataset = 'measurements'").fetchone() == (5,))  # fmt: skip
             told = (await client.get(quick.headers["location"])).json()
             assert [one["verdict"] for one in told["records"]] == ["accepted"]
             columns = {"tag": [0], "ts": [time.time_ns() // 1000], "value": [12]}

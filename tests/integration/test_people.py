@@ -168,7 +168,7 @@ def test_the_audit_log_page_by_page_and_each_his_own(dsn: str) -> None:
     async def test(client: httpx.AsyncClient) -> None:
         op = bearer(await log_in(client, "op", PASSWORD))
         first = (await client.get("/api/v1/audit?limit=2", headers=op)).json()
-        rest = (await client.get(f"/api/v1/audit?limit=1000&before={first['next']}", headers=op)).json()
+        rest = (await client.get(f"/api/v1/audit?limit=1000&cursor={first['next']}", headers=op)).json()
         numbers = [e["seq"] for e in first["events"] + rest["events"]]
         assert numbers == list(range(numbers[0], 0, -1))
         opened = (await client.get("/api/v1/audit?action=session.opened&limit=1", headers=op)).json()[

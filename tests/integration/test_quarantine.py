@@ -265,12 +265,12 @@ def test_reading_filters_pages_and_export(registered: tuple[str, str]) -> None:
                 "/api/v1/measurements", json={"records": [{"tag": "M1.x", "ts": "?", "value": 1}]}
             )
             await settled(dsn, lambda c: c.execute("SELECT count(*) FROM quarantine").fetchone() == (6,))
-            seen, before = [], None
+            seen, cursor = [], None
             while True:
-                given = {"limit": 4} | ({} if before is None else {"before": before})
+                given = {"limit": 4} | ({} if cursor is None else {"cursor": cursor})
                 page = (await client.get("/api/v1/quarantine", params=given)).json()
                 seen += [entry["id"] for entry in page["quarantine"]]
-                if (before := page["next"]) is None:
+                if (cursor := page["next"]) is None:
                     break
             assert seen == sorted(seen, reverse=True)
             assert len(seen) == 6

@@ -94,7 +94,7 @@ def test_records_as_they_hold_and_as_they_held(world: tuple[str, World]) -> None
         assert found["revisions"][2]["record"] == {"code": "P-11", "withdrawn": True}
         some = (await client.get(past, params={"key": "P-11", "limit": "2"}, headers=mine)).json()
         rest = (
-            await client.get(past, params={"key": "P-11", "after": str(some["next"])}, headers=mine)
+            await client.get(past, params={"key": "P-11", "cursor": str(some["next"])}, headers=mine)
         ).json()
         assert [r["revision"] for r in rest["revisions"]] == [3]
 

@@ -315,7 +315,7 @@ def test_own_quality_and_submissions(module_dsn: str, operator: str) -> None:
             assert (refused["reason"], refused["open"]) == ("unknown_tag", 3)
             assert refused["message"]["en"] == "tag M3 is not registered"
             page = (await client.get("/api/v1/quality?limit=1")).json()
-            rest = (await client.get(f"/api/v1/quality?limit=1&after={page['next']}")).json()
+            rest = (await client.get(f"/api/v1/quality?limit=1&cursor={page['next']}")).json()
             assert [q["equipment"] for p in (page, rest) for q in p["equipment"]] == ["M1", "M2"]
             assert rest["next"] is None
             for wrong in (
@@ -331,11 +331,11 @@ def test_own_quality_and_submissions(module_dsn: str, operator: str) -> None:
                 seen += [s["batch"] for s in part["submissions"]]
                 if part["next"] is None:
                     break
-                cursor = f"&before={part['next']}"
+                cursor = f"&cursor={part['next']}"
             assert seen == ["b1", "b0", "b3", "b2", "b4"]
             refused = (await client.get("/api/v1/submissions?refused=true")).json()["submissions"]
             assert [s["batch"] for s in refused] == ["b1", "b3"]
-            assert (await client.get("/api/v1/submissions?before=nonsense")).status_code == 422
+            assert (await client.get("/api/v1/submissions?cursor=nonsense")).status_code == 422
             assert (await client.get("/api/v1/submissions", headers=bearer(B))).json()["submissions"] == []
             by_unit = await client.get("/api/v1/submissions?unit=GD-SVC-A", headers=bearer(operator))
             assert len(by_unit.json()["submissions"]) == 5

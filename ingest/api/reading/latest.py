@@ -33,7 +33,7 @@ class Latest(Answer):
     received_at: list[int]
     """µs since 1970, UTC, by the platform's clock"""
     next: int | None
-    """for `after`; null: this was the last page"""
+    """for `cursor`; null: this was the last page"""
 
 
 def router(gate: Gate) -> APIRouter:
@@ -51,16 +51,16 @@ def router(gate: Gate) -> APIRouter:
         tags: Annotated[str | None, Query(max_length=4000, description="names, separated by commas")] = None,
         equipment: EquipmentCode = None,
         unit: UnitCode = None,
-        after: Annotated[int, Query(ge=0, lt=2**31, description="`next` of the answer before")] = 0,
+        cursor: Annotated[int, Query(ge=0, lt=2**31, description="`next` of the answer before")] = 0,
     ) -> Response:
-        """The latest value of each tag by source time, as columns; go on with `after` = `next`.
+        """The latest value of each tag by source time, as columns; go on with `cursor` = `next`.
 
         Of your own unit, or of the one you name in `unit`; at most 20,000 tags a page.
         """
         printed(tags=tags, equipment=equipment)
         unit_id = (await whose(gate, request, unit)).unit_id
         names = None if tags is None else [name for name in tags.split(",") if name]
-        content = await gate.query(_latest, unit_id, names, equipment, after)
+        content = await gate.query(_latest, unit_id, names, equipment, cursor)
         return Response(content, media_type="application/json")
 
     return routes

@@ -79,7 +79,7 @@ class RevisionPage(Answer):
     revisions: list[Revision]
     """the states"""
     next: int | None
-    """for `after`; null: this was the last page"""
+    """for `cursor`; null: this was the last page"""
 
 
 class _PastPlace(NamedTuple):
@@ -140,14 +140,14 @@ def router(gate: Gate) -> APIRouter:
             Query(max_length=1000, description="the natural key, its fields joined by |", examples=["M-03"]),
         ],
         unit: UnitCode = None,
-        after: Annotated[int, Query(ge=0, lt=2**31, description="`next` of the answer before")] = 0,
+        cursor: Annotated[int, Query(ge=0, lt=2**31, description="`next` of the answer before")] = 0,
         limit: Limit = 100,
     ) -> Response:
         """Every state that one record ever had, with when, by whom and why."""
         await choose(gate, request, name, None, key, None, None)
         unit_id = (await whose(gate, request, unit)).unit_id
-        found = await gate.query(records.revisions, unit_id, name, key, after, limit)
-        if not found and after == 0:
+        found = await gate.query(records.revisions, unit_id, name, key, cursor, limit)
+        if not found and cursor == 0:
             raise absent("key", key)
         following = found[-1]["revision"] if len(found) == limit else None
         content = {"dataset": name, "key": key, "revisions": found, "next": following}
