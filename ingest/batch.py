@@ -31,11 +31,20 @@ def quality_of_status(status: int) -> int:
     return high - 0x10000 if high >= 0x8000 else high
 
 
+class Breach(msgspec.Struct, frozen=True):
+    """A further rule that a refused row breaks; members as of a Refusal."""
+
+    place: str
+    reason: str
+    parameters: dict[str, str]
+
+
 class Refusal(msgspec.Struct, frozen=True):
     """One row (or one whole body) that could not be taken.
 
     `place` says where in the input; `reason` is a code of store.reasons; `parameters` fill the
-    reason's text; `original` are the bytes as received; `ts` µs UTC where it could be read.
+    reason's text; `original` are the bytes as received; `ts` µs UTC where it could be read; `also`: what
+    else is wrong with it, so that all of it can be mended at once.
     """
 
     place: str
@@ -44,6 +53,7 @@ class Refusal(msgspec.Struct, frozen=True):
     original: bytes
     tag: str | None = None
     ts: int | None = None
+    also: tuple[Breach, ...] = ()
 
     def bounded(self, most: int = ORIGINAL_MOST_BYTES) -> Refusal:
         """With at most so many bytes of the original; a cut is stated, with size and SHA-256 of the whole."""

@@ -18,7 +18,7 @@ import numpy as np
 import psycopg
 import structlog
 
-from ingest.batch import Refusal
+from ingest.batch import Breach, Refusal
 from ingest.datasets import natural_key
 from ingest.datasets.rules import CORRECTION_WINDOW, rules_of
 from ingest.log import Entry
@@ -295,14 +295,24 @@ def _apply(conn: Connection, submitted: Submitted, window: timedelta) -> int:
         Submission(
             records.batch, unit_id, records.dataset, records.received, len(judged.revisions),
             counts[datasets.DUPLICATE], counts[datasets.CORRECTION], len(refusals),
-            _shown(refusals, None if records.each else _ERRORS_KEPT),
+            _shown(_breaches(refusals), None if records.each else _ERRORS_KEPT),
             records.body_digest, verdicts,
         ),
     )  # fmt: skip
     return counts[datasets.CORRECTION]
 
 
-def _shown(refusals: Sequence[Refusal | Refused], most: int | None) -> list[dict[str, Any]]:
+def _breaches(refusals: Sequence[Refusal]) -> list[Refusal | Breach]:
+    """All that is wrong with the first refused records, and one rule that each of the others breaks."""
+    found: list[Refusal | Breach] = []
+    for i, one in enumerate(refusals):
+        found.append(one)
+        if i < _ERRORS_KEPT:
+            found.extend(one.also)
+    return found
+
+
+def _shown(refusals: Sequence[Refusal | Breach | Refused], most: int | None) -> list[dict[str, Any]]:
     return [told(r.place, r.reason, r.parameters) for r in refusals[:most]]
 
 

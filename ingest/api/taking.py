@@ -176,7 +176,8 @@ def as_stored(stored: Submission, *, replayed: bool) -> Taken:
 
 def records_of(stored: Submission) -> list[dict[str, Any]]:
     """The verdict on each record, in the order in which they were sent."""
-    reasons: dict[int | None, str] = {record_of(e["place"]): e["reason"] for e in stored.errors}
+    # Of a record that breaks several rules the first.
+    reasons: dict[int | None, str] = {record_of(e["place"]): e["reason"] for e in reversed(stored.errors)}
     whole = reasons.get(None, "unstorable")
     return [
         {"index": i, "verdict": NAMES[code], **({"reason": reasons.get(i, whole)} if code == QUARANTINED else {})}

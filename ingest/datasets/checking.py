@@ -11,13 +11,15 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
-from ingest.batch import Refusal
+from ingest.batch import Breach, Refusal
 from ingest.breaches import field_of, told
 from ingest.datasets.record import Record
 from ingest.datasets.registry import DATASETS
 
 MAX_RECORDS = 5_000
 _FIELD_SHOWN = 100
+_BREACHES_TOLD = 20
+"""Of one record, at most."""
 _LOCAL = timezone(timedelta(hours=8))
 _INSTANT = timedelta(microseconds=1)
 
@@ -40,7 +42,7 @@ def check_records(
             record = model.model_validate_json(original, strict=True).model_dump(mode="json")
             good.append((index, record | said))
         except ValidationError as error:
-            refused.append(_refusal(dataset, index, error.errors()[0], original, model))
+            refused.append(_refusal(dataset, index, error, original, model))
     return good, refused
 
 
@@ -108,15 +110,23 @@ def _key_model(dataset: str) -> type[BaseModel]:
 
 
 def _refusal(
-    dataset: str, index: int, error: ErrorDetails, original: bytes, model: type[BaseModel]
+    dataset: str, index: int, error: ValidationError, original: bytes, model: type[BaseModel]
 ) -> Refusal:
+    told_of = {one.place: one for one in (_breach(dataset, index, each, model) for each in error.errors())}
+    first, *others = told_of.values()
+    return Refusal(
+        first.place, first.reason, first.parameters, original, also=tuple(others[: _BREACHES_TOLD - 1])
+    )
+
+
+def _breach(dataset: str, index: int, error: ErrorDetails, model: type[BaseModel]) -> Breach:
     # The sender's own field names come back in it: shortened, and without what cannot be stored.
     field = field_of(error)[:_FIELD_SHOWN].replace("\0", "\N{SYMBOL FOR NULL}")
     place = f"{dataset} records[{index}]" + (f".{field}" if field else "")
     kind = error["type"]
     if kind == "missing":
-        return Refusal(place, "missing_field", {"field": field}, original)
+        return Breach(place, "missing_field", {"field": field})
     if kind == "extra_forbidden":
         known = ", ".join(model.model_fields)
-        return Refusal(place, "unknown_field", {"field": field, "known": known}, original)
-    return Refusal(place, "invalid_field", {"field": field or "record"} | told(error, model), original)
+        return Breach(place, "unknown_field", {"field": field, "known": known})
+    return Breach(place, "invalid_field", {"field": field or "record"} | told(error, model))

@@ -348,3 +348,28 @@ def test_readings_are_taken_and_keys_hold_while_the_database_is_away(
             assert verdicts(back) == ["correction"]
 
     go(test())
+
+
+def test_a_record_is_told_all_that_is_wrong_with_it(registered: tuple[str, str]) -> None:
+    async def test() -> None:
+        async with platform(*registered) as client:
+            good = {"code": "P1", "name": "园", "region_code": "441900", "virtual": False}
+            bad = {"code": "P 2", "region_code": 7, "virtual": "no", "colour": "red"}
+            answer = await client.post("/api/v1/datasets/park", json={"records": [good, bad]})
+            told = answer.json()
+            assert (answer.status_code, told["received"], told["quarantined"]) == (200, 2, 1), told
+            places = {(e["index"], e["place"], e["reason"]) for e in told["errors"]}
+            assert places == {
+                (1, "park records[1].code", "invalid_field"),
+                (1, "park records[1].name", "missing_field"),
+                (1, "park records[1].region_code", "invalid_field"),
+                (1, "park records[1].virtual", "invalid_field"),
+                (1, "park records[1].colour", "unknown_field"),
+            }
+            # The record has one reason: the first, which its entry in the quarantine has as well.
+            reason = told["errors"][0]["reason"]
+            assert told["records"][1] == {"index": 1, "verdict": "quarantined", "reason": reason}
+            [held] = (await client.get("/api/v1/quarantine")).json()["quarantine"]
+            assert held["reason"] == reason
+
+    go(test())
