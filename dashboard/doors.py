@@ -21,11 +21,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.requests import ClientDisconnect
 
 from dashboard import handbook, oidc
-from dashboard.login import SESSION_COOKIE, local_path, same_origin
+from dashboard.login import local_path, same_origin
 from dashboard.oidc import Authority
 from dashboard.texts import DEFAULT, Language, language_of, text
 from store.identity import Principal
-from store.sessions import Locked, Opened, Sessions, WrongLogin
+from store.sessions import SESSION_COOKIE, Locked, Opened, Sessions, WrongLogin
 
 log = logging.getLogger(__name__)
 

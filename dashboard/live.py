@@ -15,9 +15,9 @@ import psycopg
 from fastapi import FastAPI
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from dashboard.login import SESSION_COOKIE, viewer
+from dashboard.login import viewer
 from store.identity import Principal
-from store.sessions import Sessions
+from store.sessions import SESSION_COOKIE, Sessions
 
 PATH = "/live"
 Pulse = Mapping[str, float | int | str]

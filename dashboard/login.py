@@ -14,9 +14,8 @@ from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from store.identity import Principal
-from store.sessions import Sessions
+from store.sessions import SESSION_COOKIE, Sessions
 
-SESSION_COOKIE = "qunce_session"
 OPEN = (
     "/api/",
     "/write",

@@ -20,6 +20,8 @@ from store.identity import Principal, acting
 P = ParamSpec("P")
 T = TypeVar("T")
 
+SESSION_COOKIE = "qunce_session"
+"""What a browser keeps its token in: the interface and the pages look there."""
 TTL_S = 5.0
 """A session that was ended elsewhere is refused after so long."""
 _AWAY_S = 2.0

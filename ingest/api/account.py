@@ -9,13 +9,13 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from ingest.api.answers import Answer, also
-from ingest.api.credentials import SESSION_COOKIE, secret_of, waiting
+from ingest.api.credentials import secret_of, waiting
 from ingest.api.doors import OPEN
 from ingest.api.forms import Form, described, read_form
 from ingest.api.gate import Gate
 from ingest.api.problems import Problem
 from store.identity import Role
-from store.sessions import Locked, WrongLogin
+from store.sessions import SESSION_COOKIE, Locked, WrongLogin
 
 _LOGIN_BYTES = 8 * 2**10
 

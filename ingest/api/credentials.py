@@ -21,11 +21,10 @@ from ingest.api.problems import INFLUX_1, Problem
 from store import identity
 from store.database import classify
 from store.identity import Principal
-from store.sessions import Sessions
+from store.sessions import SESSION_COOKIE, Sessions
 
 T = TypeVar("T")
 
-SESSION_COOKIE = "qunce_session"
 SIGNATURE_WINDOW_S = 300
 """How far the time of a signed request may be from the platform's."""
 _TTL_S = 5.0
