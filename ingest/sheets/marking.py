@@ -23,6 +23,7 @@ from ingest.sheets.reading import (
     address,
     decoded_lines,
 )
+from ingest.sheets.saving import saved
 from store.reasons import reason_of
 
 _AUTHOR = "群策 Qunce"
@@ -59,9 +60,7 @@ def _marked_xlsx(data: bytes, table: Table, marks: Sequence[Mark], counts: Mappi
     _result(book.create_sheet(RESULT_SHEET), table, marks, counts, linked=sheet is not None)
     if sheet is None:
         del book[book.sheetnames[0]]
-    saved = io.BytesIO()
-    book.save(saved)
-    return saved.getvalue()
+    return saved(book)
 
 
 def _unmark(sheet: Worksheet) -> None:

@@ -23,6 +23,7 @@ from ingest.sheets.columns import KINDS, Column, columns_of, title_of
 from ingest.sheets.harmless import harmless, put_text
 from ingest.sheets.judging import example_records
 from ingest.sheets.reading import CHOICES_SHEET, GUIDE_SHEET
+from ingest.sheets.saving import saved
 
 _HEADING, _FIELDS, _FIRST = 3, 4, 5
 _FORMATS = {"date": "yyyy-mm-dd", "moment": "yyyy-mm-dd hh:mm", "number": "General", "integer": "0"}
@@ -71,9 +72,7 @@ def template_xlsx(dataset: str) -> bytes:
     _guide(book.create_sheet(GUIDE_SHEET), columns)
     if CHOICES_SHEET in book.sheetnames:
         book.move_sheet(CHOICES_SHEET, 1)
-    saved = io.BytesIO()
-    book.save(saved)
-    return saved.getvalue()
+    return saved(book)
 
 
 def template_csv(dataset: str) -> bytes:

@@ -292,6 +292,22 @@ def test_the_marked_file_is_the_file_with_marks_and_can_be_sent_again() -> None:
     assert (page["C3"].comment, page["C3"].fill.fill_type) == (None, None)
 
 
+def test_comments_are_where_excel_has_them_for_readers_that_look_nowhere_else() -> None:
+    data = sheet(["m1", "x", "soon", None])
+    table = read_table("milestone", data)
+    wrong = [mark for one in judge("milestone", table) for mark in one.marks]
+    for file in (template_xlsx("milestone"), marked(data, table, wrong, {})):
+        with zipfile.ZipFile(io.BytesIO(file)) as parts:
+            assert {"xl/comments1.xml", "xl/drawings/vmlDrawing1.vml"} <= set(parts.namelist())
+            told = parts.read("xl/worksheets/_rels/sheet1.xml.rels").decode()
+            assert 'Target="../comments1.xml"' in told
+            assert 'Target="../drawings/vmlDrawing1.vml"' in told
+            assert 'PartName="/xl/comments1.xml"' in parts.read("[Content_Types].xml").decode()
+        assert any(
+            cell.comment for row in openpyxl.load_workbook(io.BytesIO(file)).worksheets[0] for cell in row
+        )
+
+
 def test_a_marked_csv_stays_what_it_was_and_has_no_formula() -> None:
     data = "code;name;planned_on;备注\r\nm1;=HYPERLINK(1);-5;+1\r\nm2;东莞;2026-1-1;-2\r\n".encode("gbk")
     table = read_table("milestone", data)
