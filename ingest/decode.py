@@ -5,6 +5,7 @@ What is wrong with one row refuses that row; what is wrong with the whole raises
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, NamedTuple
@@ -26,6 +27,7 @@ from ingest.decoded import (
     mode_of,
     place_of,
     values_column,
+    worded,
 )
 from ingest.quality import quality_column
 from ingest.rfc3339 import BadTime, epoch_us, epoch_us_column
@@ -33,25 +35,27 @@ from ingest.telegraf import Faulty, Metric, decode_metrics
 
 _MOST_COMMAS = 8 * MAX_ROWS
 """In a body whose rows are looked at one by one."""
+_FIELD_SHOWN = 100
+_EXPECTED = re.compile(r"Expected `(.+?)`, got `(.+?)`(?: - at `(.+)`)?")
 _MOST_LINES = 4 * MAX_ROWS
 """In a body of lines, blank ones among them."""
 
 
-class _Row(msgspec.Struct, gc=False):
+class _Row(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     tag: str
     ts: str
     value: float | int | bool | str | None
     quality: int | str | None = None
 
 
-class _Columns(msgspec.Struct, gc=False):
+class _Columns(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     tag: list[int]
     ts: list[int]
     value: list[float | int | bool | str | None]
     quality: list[int | str | None] | None = None
 
 
-class _Head(msgspec.Struct, gc=False):
+class _Head(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     mode: Literal["live", "backfill", "correction"] = "live"
     source_id: Annotated[str, msgspec.Meta(max_length=200)] | None = None
     msg_id: Annotated[str, msgspec.Meta(max_length=200)] | None = None
@@ -72,9 +76,14 @@ class _Body(_Head, gc=False):
 class _RawBody(_Head, gc=False):
     records: list[msgspec.Raw] | None = None
     metrics: list[msgspec.Raw] | None = None
+    tags: msgspec.Raw = msgspec.Raw()
+    columns: msgspec.Raw = msgspec.Raw()
+    name: msgspec.Raw = msgspec.Raw()
+    fields: msgspec.Raw = msgspec.Raw()
+    timestamp: msgspec.Raw = msgspec.Raw()
 
 
-class _Values(msgspec.Struct, gc=False):
+class _Values(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     ts: str
     values: dict[str, Any]
     quality: int | str | None = None
@@ -89,6 +98,21 @@ _KINDS_ZH = {
     "array": "JSON 数组",
     "bool": "布尔值",
 }
+_JSON_ZH = {
+    "invalid character": "字符不合法",
+    "trailing characters": "内容结束之后还有字符",
+    "trailing comma in array": "数组末尾多了逗号",
+    "trailing comma in object": "对象末尾多了逗号",
+    "expected ',' or ']'": "应为 , 或 ]",
+    "expected ',' or '}'": "应为 , 或 }",
+    "expected ':'": "应为 :",
+    "expected '\"'": "应为引号",
+    "object keys must be strings": "对象的键应为文本",
+    "Input data was truncated": "内容不完整",
+    "invalid number": "数字不合法",
+    "invalid escape character in string": "文本中的转义不合法",
+}
+"""What msgspec says of JSON that is none; what is not here is said in its own words."""
 _BODY = msgspec.json.Decoder(_Body)
 _RAW_BODY = msgspec.json.Decoder(_RawBody)
 _VALUES = msgspec.json.Decoder(_Values)
@@ -171,7 +195,10 @@ def _measurements(body: bytes, who: _Who) -> Decoded:
         raise malformed_json(body, error) from error
     given = (parsed.records, parsed.columns, parsed.metrics, parsed.fields)
     if sum(form is not None for form in given) != 1:
-        raise Malformed("wrong_shape", {"place": "$", "detail": "needs either records or columns"})
+        raise Malformed(
+            "wrong_shape",
+            {"place": "$"} | worded("须有 records 或 columns 之一", "needs either records or columns"),
+        )
     if parsed.metrics is not None:
         return _from_metrics(parsed.metrics, parsed, who)
     if parsed.fields is not None:
@@ -194,7 +221,11 @@ def _measurements(body: bytes, who: _Who) -> Decoded:
 def _single(body: _Body, fields: dict[str, Any]) -> Metric:
     """Telegraf's form of one metric by itself. Raises Malformed."""
     if body.name is None or isinstance(body.tags, list):
-        raise Malformed("wrong_shape", {"place": "$", "detail": "a metric has a name, and tags as an object"})
+        raise Malformed(
+            "wrong_shape",
+            {"place": "$"}
+            | worded("metric 须有 name,tags 为对象", "a metric has a name, and tags as an object"),
+        )
     return Metric(body.name, fields, body.tags or {}, body.timestamp)
 
 
@@ -210,7 +241,7 @@ def _one_time(body: bytes, equipment: str, who: _Who) -> Decoded:
     try:
         parsed = _VALUES.decode(body)
     except msgspec.ValidationError as error:
-        raise Malformed("wrong_shape", {"place": "$", "detail": str(error)}) from error
+        raise _misshapen(error, _Values) from error
     except msgspec.DecodeError as error:
         raise malformed_json(body, error) from error
     n = len(parsed.values)
@@ -247,10 +278,16 @@ def _from_columns(body: _Body, columns: _Columns, who: _Who) -> Decoded:
     if columns.quality is not None:
         lengths.add(len(columns.quality))
     if len(lengths) > 1:
-        raise Malformed("wrong_shape", {"place": "columns", "detail": "columns differ in length"})
+        raise Malformed(
+            "wrong_shape", {"place": "columns"} | worded("各列长度不同", "columns differ in length")
+        )
     tags = body.tags or []
     if isinstance(tags, dict):
-        raise Malformed("wrong_shape", {"place": "tags", "detail": "beside columns, tags is a list of names"})
+        raise Malformed(
+            "wrong_shape",
+            {"place": "tags"}
+            | worded("与 columns 同用时,tags 为名称列表", "beside columns, tags is a list of names"),
+        )
     check_names(tags)
 
     def refusal(i: int, field: str, reason: str, parameters: dict[str, str]) -> Refusal:
@@ -262,10 +299,14 @@ def _from_columns(body: _Body, columns: _Columns, who: _Who) -> Decoded:
         tag_index = np.array(columns.tag, np.int32)
         ts = np.array(columns.ts, np.int64)
     except OverflowError as error:
-        raise Malformed("wrong_shape", {"place": "columns", "detail": "an integer is too large"}) from error
+        raise Malformed(
+            "wrong_shape", {"place": "columns"} | worded("整数过大", "an integer is too large")
+        ) from error
     keep = (tag_index >= 0) & (tag_index < len(tags))
     refused = [
-        refusal(i, "tag", "unknown_tag", {"tag": f"#{columns.tag[i]} (tags: 0 … {len(tags) - 1})"})
+        refusal(
+            i, "tag", "wrong_shape", {"place": f"columns.tag[{i}]"} | _no_such_name(columns.tag[i], len(tags))
+        )
         for i in np.flatnonzero(~keep).tolist()
     ]
     value, text, bad = values_column(columns.value)
@@ -297,6 +338,13 @@ def _from_columns(body: _Body, columns: _Columns, who: _Who) -> Decoded:
     if keep.all():
         return Decoded(batch, index, None, envelope, by_row=False)
     return Decoded(batch.take(keep), index[keep], None, envelope, by_row=False)
+
+
+def _no_such_name(index: int, names: int) -> dict[str, str]:
+    return worded(
+        f"为 {index},而 tags 只有 {names} 个名称(序号从 0 起)",
+        f"is {index}, and tags has {names} names, numbered from 0",
+    )
 
 
 def _envelope(head: _Head) -> Envelope:
@@ -384,18 +432,18 @@ def _from_rows(rows: _Rows, head: _Head, who: _Who, origin: Origin | None = None
 def _row_by_row(body: bytes, error: msgspec.ValidationError, who: _Who) -> Decoded:
     """Somewhere a row has the wrong shape: take every row by itself, with its original bytes."""
     if body.count(b",") > _MOST_COMMAS:  # 16 MiB of nothing but commas would take a gigabyte
-        raise Malformed("wrong_shape", {"place": "$", "detail": str(error)}) from error
+        raise Malformed("wrong_shape", {"place": "$"} | in_words(error)) from error
     try:
         parsed = _RAW_BODY.decode(body)
     except msgspec.ValidationError as outer:
-        raise Malformed("wrong_shape", {"place": "$", "detail": str(outer)}) from outer
+        raise _misshapen(outer, _Body) from outer
     except msgspec.DecodeError as broken:  # further on than the wrong row
         raise malformed_json(body, broken) from broken
     if parsed.metrics is not None and parsed.records is None:
         check_rows(len(parsed.metrics))
         return _from_metrics(map(_metric, parsed.metrics), parsed, who)
     if parsed.records is None:
-        raise Malformed("wrong_shape", {"place": "$", "detail": str(error)}) from error
+        raise _misshapen(error, _Columns) from error
     check_rows(len(parsed.records))
     rows = _Rows([], [], [], [], [], [])
     for i, raw in enumerate(parsed.records):
@@ -408,6 +456,33 @@ def _row_by_row(body: bytes, error: msgspec.ValidationError, who: _Who) -> Decod
             raise malformed_json(bytes(raw), broken) from broken
         rows.add(i, row)
     return _from_rows(rows, parsed, who)
+
+
+def _misshapen(error: msgspec.ValidationError, within: type[msgspec.Struct]) -> Malformed:
+    """A body of another form; `within`: what a field that is not known was found in."""
+    if (field := _unknown(str(error))) is not None:
+        return Malformed("unknown_field", {"field": field, "known": _fields(within)})
+    return Malformed("wrong_shape", {"place": "$"} | in_words(error))
+
+
+def in_words(error: msgspec.ValidationError) -> dict[str, str]:
+    """What msgspec says of a body of another form, as a refusal's parameters."""
+    en = str(error)
+    zh = en
+    if (expected := _EXPECTED.fullmatch(en)) is not None:
+        zh = f"{expected[3] or '$'} 应为 {expected[1]},收到 {expected[2]}"
+    elif en.startswith("Object missing required field"):
+        zh = f"缺少 {en.split('`')[1]}"
+    return worded(zh, en)
+
+
+def _unknown(text: str) -> str | None:
+    """The field that the Struct has not, if that is what msgspec says."""
+    return text.split("`")[1] if text.startswith("Object contains unknown field") else None
+
+
+def _fields(within: type[msgspec.Struct]) -> str:
+    return ", ".join(within.__struct_fields__)
 
 
 def _metric(raw: msgspec.Raw) -> Metric | Faulty:
@@ -426,12 +501,21 @@ def _row_fault(i: int, raw: bytes, fault: msgspec.ValidationError, origin: Origi
     if "missing required field" in text:
         field = text.split("`")[1]
         return Refusal(place_of(i, "", origin), "missing_field", {"field": field}, raw)
+    if (unknown := _unknown(text)) is not None:
+        place = place_of(i, unknown[:_FIELD_SHOWN], origin)
+        return Refusal(place, "unknown_field", {"field": unknown[:_FIELD_SHOWN], "known": _fields(_Row)}, raw)
     message, _, path = text.partition(" - at ")
     field = path.strip("`").removeprefix("$").removeprefix(".") or "row"
     expected, _, got = message.removeprefix("Expected ").partition(", got ")
     place = place_of(i, field if field != "row" else "", origin)
     if field == "ts" and got.strip("`") in ("int", "float"):
         return Refusal(place, "timestamp_malformed", {"got": str(msgspec.json.decode(raw)["ts"])[:100]}, raw)
+    if text.startswith("Number out of range"):
+        return Refusal(place, "not_finite", {}, raw)
+    if field == "value":
+        return Refusal(place, "unsupported_value", {"got": got.strip("`")}, raw)
+    if field == "quality":
+        return Refusal(place, "bad_quality", {"got": got.strip("`")}, raw)
     expected = expected.strip("`")
     parameters = {
         "field": field, "expected": expected, "expected_zh": _KINDS_ZH.get(expected, expected), "got": got.strip("`"),
@@ -460,7 +544,7 @@ def malformed_json(body: bytes, error: msgspec.DecodeError) -> Malformed:
     head, _, tail = text.rpartition("(byte ")
     offset = int(tail.rstrip(")")) if head and tail.rstrip(")").isdigit() else len(body)
     detail = (head or text).strip().removeprefix("JSON is malformed: ")
-    return _malformed_at(body, offset, detail)
+    return _malformed_at(body, offset, _JSON_ZH.get(detail, detail), detail)
 
 
 def not_utf8(body: bytes) -> Malformed:
@@ -470,16 +554,16 @@ def not_utf8(body: bytes) -> Malformed:
         body.decode()
     except UnicodeDecodeError as error:
         offset = error.start
-    return _malformed_at(body, offset, "invalid UTF-8")
+    return _malformed_at(body, offset, "不是合法的 UTF-8", "invalid UTF-8")
 
 
-def _malformed_at(body: bytes, offset: int, detail: str) -> Malformed:
+def _malformed_at(body: bytes, offset: int, zh: str, en: str) -> Malformed:
     before = body[:offset]
     line = before.count(b"\n") + 1
     column = offset - (before.rfind(b"\n") + 1) + 1
-    return Malformed("malformed_json", {"line": str(line), "column": str(column), "detail": detail})
+    return Malformed("malformed_json", {"line": str(line), "column": str(column)} | worded(zh, en))
 
 
 def too_deep() -> Malformed:
     """For a RecursionError: brackets within brackets, beyond what any reader takes."""
-    return Malformed("malformed_json", {"line": "1", "column": "1", "detail": "nested too deeply"})
+    return Malformed("malformed_json", {"line": "1", "column": "1"} | worded("嵌套过深", "nested too deeply"))

@@ -29,6 +29,11 @@ class Malformed(Exception):
         self.parameters = parameters
 
 
+def worded(zh: str, en: str) -> dict[str, str]:
+    """What is wrong, as a refusal's parameters."""
+    return {"detail": en, "detail_zh": zh}
+
+
 class Envelope(msgspec.Struct, frozen=True):
     """What a body says of itself: who sent it, under which name, and when (µs UTC, the sender's clock)."""
 
@@ -93,8 +98,11 @@ def mode_of(text: str) -> Mode:
         return "live"
     if text in ("backfill", "correction"):
         return "backfill"
-    detail = f"must be live, backfill or correction, got {text[:40]}"
-    raise Malformed("wrong_shape", {"place": "mode", "detail": detail})
+    got = text[:40]
+    said = worded(
+        f"应为 live、backfill 或 correction,收到 {got}", f"must be live, backfill or correction, got {got}"
+    )
+    raise Malformed("wrong_shape", {"place": "mode"} | said)
 
 
 def empty(unit: str, source: str, received_at: int, refused: tuple[Refusal, ...]) -> Batch:
@@ -164,5 +172,5 @@ def check_names(names: Sequence[str]) -> None:
     check_rows(len(names))
     for i, name in enumerate(names):
         if len(name) > MAX_NAME:
-            detail = f"a name of more than {MAX_NAME} characters"
-            raise Malformed("wrong_shape", {"place": f"tags[{i}]", "detail": detail})
+            said = worded(f"名称超过 {MAX_NAME} 个字符", f"a name of more than {MAX_NAME} characters")
+            raise Malformed("wrong_shape", {"place": f"tags[{i}]"} | said)

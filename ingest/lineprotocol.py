@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ingest.decoded import Decoded, mode_of
+from ingest.decoded import Decoded, mode_of, worded
 from ingest.points import Points, ticks_of
 
 _NAME = rb"(?:[^, \n\\]++|\\[, ]?+)++"
@@ -126,14 +126,17 @@ class _Reader:
                 found.append(code)
                 values.append(_value(field, match.start(2) - match.start()))
         except UnicodeDecodeError:
-            raise _Wrong("malformed_line", column="1", detail="invalid UTF-8") from None
+            raise _Wrong(
+                "malformed_line", column="1", **worded("不是合法的 UTF-8", "invalid UTF-8")
+            ) from None
         if time is None:
             raise _Wrong("missing_timestamp")
         ts = int(time) if _TIME.fullmatch(time) else None
         if ts is None or not _LEAST <= ts <= _MOST:
             column = str(match.start(3) - match.start() + 1)
-            detail = f"a timestamp is a whole number, got {_shown(time)}"
-            raise _Wrong("malformed_line", column=column, detail=detail)
+            got = _shown(time)
+            said = worded(f"时间戳应为整数,收到 {got}", f"a timestamp is a whole number, got {got}")
+            raise _Wrong("malformed_line", column=column, **said)
         self._points.add(line, found, values, ts)
 
     def _named(self, series: bytes) -> tuple[str, tuple[str, bool] | None, dict[bytes, int]]:
@@ -161,8 +164,12 @@ def _value(field: re.Match[bytes], before: int) -> float | int | bool | str:
         return number
     if kind == _UINT and (number := int(token)) <= _MOST_UNSIGNED:
         return number
-    detail = f"the value {_shown(token)} is no number, integer (12i, 12u), boolean or text in quotation marks"
-    raise _Wrong("malformed_line", column=str(before + field.start(kind) + 1), detail=detail)
+    got = _shown(token)
+    said = worded(
+        f"值 {got} 不是数字、整数(12i、12u)、布尔或带引号的文本",
+        f"the value {got} is no number, integer (12i, 12u), boolean or text in quotation marks",
+    )
+    raise _Wrong("malformed_line", column=str(before + field.start(kind) + 1), **said)
 
 
 def _malformed(body: bytes, at: int) -> _Wrong:
@@ -172,13 +179,15 @@ def _malformed(body: bytes, at: int) -> _Wrong:
     place = len(line) - len(line.lstrip(b" \t"))
     series = re.compile(_SERIES).match(line, place)
     if series is None:
-        return _expected(line, place, "a measurement")
+        return _expected(line, place, "measurement", "a measurement")
     place = series.end()
     if line[place : place + 1] == b",":
-        return _expected(line, place + 1, "a tag as key=value, neither of them empty,")
+        return _expected(
+            line, place + 1, "标签 key=value(两者均非空)", "a tag as key=value, neither of them empty,"
+        )
     fields = re.compile(rb"\ ++").match(line, place)
     if fields is None:
-        return _expected(line, place, "a blank and the fields")
+        return _expected(line, place, "空格与字段", "a blank and the fields")
     place = fields.end()
     one = re.compile(_FIELD, re.DOTALL)
     while True:
@@ -186,20 +195,29 @@ def _malformed(body: bytes, at: int) -> _Wrong:
         if field is None:
             key = re.compile(_KEY + rb"=").match(line, place)
             if key is not None and line[key.end() : key.end() + 1] == b'"':
-                return _expected(line, key.end(), "a text with a quotation mark at its end")
-            return _expected(line, place, "a field as key=value")
+                return _expected(
+                    line, key.end(), "以引号结束的文本", "a text with a quotation mark at its end"
+                )
+            return _expected(line, place, "字段 key=value", "a field as key=value")
         place = field.end()
         if line[place : place + 1] != b",":
             break
         place += 1
     rest = line[place:].strip(b" ")
-    what = "a blank or a comma" if line[place : place + 1] != b" " else "a timestamp and nothing after it"
-    return _expected(line, place + (len(line[place:]) - len(line[place:].lstrip(b" ")) if rest else 0), what)
+    zh, en = (
+        ("空格或逗号", "a blank or a comma")
+        if line[place : place + 1] != b" "
+        else ("时间戳,其后再无内容", "a timestamp and nothing after it")
+    )
+    blanks = len(line[place:]) - len(line[place:].lstrip(b" ")) if rest else 0
+    return _expected(line, place + blanks, zh, en)
 
 
-def _expected(line: bytes, place: int, what: str) -> _Wrong:
-    got = _shown(line[place:]) if place < len(line) else "the end of the line"
-    return _Wrong("malformed_line", column=str(place + 1), detail=f"{what} is expected, got {got}")
+def _expected(line: bytes, place: int, zh: str, en: str) -> _Wrong:
+    at_end = place >= len(line)
+    got, got_zh = ("the end of the line", "行尾") if at_end else (_shown(line[place:]),) * 2
+    said = worded(f"此处应为{zh},收到 {got_zh}", f"{en} is expected, got {got}")
+    return _Wrong("malformed_line", column=str(place + 1), **said)
 
 
 def _shown(token: bytes) -> str:

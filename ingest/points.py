@@ -16,7 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.batch import Batch, Mode, Refusal
-from ingest.decoded import MAX_ROWS, Decoded, Malformed, Origin, check_names, refused_value, values_column
+from ingest.decoded import (
+    MAX_ROWS,
+    Decoded,
+    Malformed,
+    Origin,
+    check_names,
+    refused_value,
+    values_column,
+    worded,
+)
 from ingest.quality import quality_column
 
 EQUIPMENT_TAGS = ("equipment", "device", "source", "host")
@@ -32,8 +41,9 @@ _LIMITS = np.iinfo(np.int64)
 def ticks_of(precision: str) -> int:
     """Ticks a second. Raises Malformed."""
     if precision not in PRECISIONS:
-        detail = f"must be one of {', '.join(PRECISIONS)}, got {precision[:40]}"
-        raise Malformed("wrong_shape", {"place": "precision", "detail": detail})
+        known, got = ", ".join(PRECISIONS), precision[:40]
+        said = worded(f"应为 {known} 之一,收到 {got}", f"must be one of {known}, got {got}")
+        raise Malformed("wrong_shape", {"place": "precision"} | said)
     return PRECISIONS[precision]
 
 

@@ -6,7 +6,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 
-from ingest.decoded import Malformed
+from ingest.decoded import Malformed, worded
 
 if sys.version_info >= (3, 14):
     from compression.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
@@ -20,6 +20,7 @@ _WINDOW_LOG = 23
 """What RFC 9659 allows a zstd content coding: windows of 8 MiB."""
 _MOST_FRAMES = 64
 _MAGIC = bytes.fromhex("28b52ffd")
+_CUT = worded("内容不完整", "it ends before its end")
 
 
 def unpack(body: bytes, coding: str, limit: int = MOST_BYTES) -> bytes:
@@ -39,6 +40,10 @@ def unpack(body: bytes, coding: str, limit: int = MOST_BYTES) -> bytes:
     return b"".join(parts)
 
 
+def _follows(rest: bytes) -> dict[str, str]:
+    return worded(f"结束之后还有 {len(rest)} 字节", f"{len(rest)} bytes follow its end")
+
+
 def _gunzipped(body: bytes) -> Iterator[bytes]:
     machine = zlib.decompressobj(wbits=31)
     rest = body
@@ -46,14 +51,13 @@ def _gunzipped(body: bytes) -> Iterator[bytes]:
         try:
             part = machine.decompress(rest, _PIECE_BYTES)
         except zlib.error as broken:
-            raise Malformed("bad_gzip", {"detail": str(broken)}) from broken
+            raise Malformed("bad_gzip", worded("格式不合法", str(broken))) from broken
         rest = machine.unconsumed_tail
         if not part and not rest and not machine.eof:
-            raise Malformed("bad_gzip", {"detail": "it ends before its end"})
+            raise Malformed("bad_gzip", _CUT)
         yield part
     if machine.unused_data:
-        detail = f"{len(machine.unused_data)} bytes follow its end"
-        raise Malformed("bad_gzip", {"detail": detail})
+        raise Malformed("bad_gzip", _follows(machine.unused_data))
 
 
 def _unzstd(body: bytes) -> Iterator[bytes]:
@@ -66,13 +70,13 @@ def _unzstd(body: bytes) -> Iterator[bytes]:
                 part = machine.decompress(rest, _PIECE_BYTES)
             except ZstdError as broken:
                 follows = rest and number and not rest.startswith(_MAGIC)
-                detail = f"{len(rest)} bytes follow its end" if follows else str(broken)
-                raise Malformed("bad_zstd", {"detail": detail}) from broken
+                said = _follows(rest) if follows else worded("格式不合法", str(broken))
+                raise Malformed("bad_zstd", said) from broken
             rest = b""
             if not part and machine.needs_input and not machine.eof:
-                raise Malformed("bad_zstd", {"detail": "it ends before its end"})
+                raise Malformed("bad_zstd", _CUT)
             yield part
         rest = machine.unused_data
         if not rest:
             return
-    raise Malformed("bad_zstd", {"detail": f"more than {_MOST_FRAMES} frames"})
+    raise Malformed("bad_zstd", worded(f"超过 {_MOST_FRAMES} 帧", f"more than {_MOST_FRAMES} frames"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, LiteralString, NamedTuple
 
@@ -41,6 +41,16 @@ _UPSERT_TAG: LiteralString = """
     INSERT INTO reporting_schedule (tag_id, valid_from, interval_s)
     SELECT tag_id, valid_from, interval_s FROM input JOIN kept USING (name)
     ON CONFLICT (tag_id, valid_from) DO UPDATE SET interval_s = excluded.interval_s"""
+
+_OF_THE_TAG: tuple[LiteralString, ...] = (
+    "unit",
+    "range_min",
+    "range_max",
+    "frozen_after_s",
+    "rate_max_per_s",
+)
+"""What a record of a tag says of the tag itself, beside the interval that holds from `valid_from`."""
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 _KNOWN: Mapping[str, LiteralString] = MappingProxyType(
     {
@@ -144,6 +154,7 @@ def problems(
                 found.setdefault(i, Problem(i, field, "unknown_reference", {"field": field, "got": code}))
     if dataset == "tag":
         _changed_types(conn, unit_id, stated, found)
+        _changed_by_schedule(conn, unit_id, [one for one in stated if one[0] not in found], found)
     elif dataset == "loan":
         rows = conn.execute(_UNAUTHORISED, {"unit": unit_id, "records": _numbered(stated)})
         for (i,) in rows.fetchall():
@@ -168,6 +179,45 @@ def _changed_types(
         if before != record["data_type"]:
             parameters = {"tag": record["name"], "before": before, "got": record["data_type"]}
             found.setdefault(i, Problem(i, "data_type", "type_change", parameters))
+
+
+def _changed_by_schedule(
+    conn: Connection, unit_id: int, stated: Sequence[tuple[int, dict[str, Any]]], found: dict[int, Problem]
+) -> None:
+    """Records of an interval that say something else of the tag than is registered.
+
+    A tag has one unit and one range, whatever its intervals: they change by a report of the latest `valid_from`
+    there is, and of a new tag the latest reported says them.
+    """
+    rows = conn.execute(
+        f"SELECT t.name, max(s.valid_from), {', '.join(f't.{field}' for field in _OF_THE_TAG)}"  # noqa: S608
+        " FROM tag t JOIN reporting_schedule s USING (tag_id)"
+        " WHERE t.unit_id = %s AND t.name = ANY(%s) GROUP BY t.tag_id",
+        (unit_id, [record["name"] for _, record in stated]),
+    ).fetchall()
+    latest: dict[str, datetime] = {name: at for name, at, *_ in rows}
+    holds: dict[str, tuple[Any, ...]] = {name: tuple(values) for name, _, *values in rows}
+    registered = frozenset(latest)
+    for _, record in stated:
+        name, at = record["name"], datetime.fromisoformat(record["valid_from"])
+        if at == latest.get(name) or (name not in registered and at > latest.get(name, _LONG_AGO)):
+            latest[name], holds[name] = at, _of_the_tag(record)
+    for i, record in stated:
+        name, said = record["name"], _of_the_tag(record)
+        if datetime.fromisoformat(record["valid_from"]) == latest[name] or said == holds[name]:
+            continue
+        field, before, got = next(
+            one for one in zip(_OF_THE_TAG, holds[name], said, strict=True) if one[1] != one[2]
+        )
+        parameters = {
+            "field": field, "before": str(before), "got": str(got), "valid_from": record["valid_from"],
+            "latest": latest[name].astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        }  # fmt: skip
+        found[i] = Problem(i, field, "differs_from_tag", parameters)
+
+
+def _of_the_tag(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(record.get(field) for field in _OF_THE_TAG)
 
 
 def judge(

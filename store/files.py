@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from psycopg.types.json import Jsonb
 
@@ -19,6 +19,8 @@ SILENT_S = 30
 """The process that worked on a file is gone when it has said nothing for so long."""
 ATTEMPTS_MOST = 3
 
+Added = Literal["new", "same", "other", "busy"]
+"""What became of a file that came: kept; there already; another one has its name; no room."""
 FINISHED = ("done", "refused", "failed")
 
 
@@ -68,27 +70,41 @@ class Progress(NamedTuple):
 
 def add(
     conn: Connection, upload_id: str, unit_id: int, dataset: str, file_name: str, sent_by: str, content: bytes,
-    *, dry_run: bool, reason: str | None = None, voucher: str | None = None,
-) -> bool:  # fmt: skip
-    """Keep a new file, and forget what is old; one that is there already stays as it is.
+    *, dry_run: bool, reason: str | None = None, voucher: str | None = None, digest: bytes | None = None,
+) -> Added:  # fmt: skip
+    """Keep a new file, and forget what is old; one that is there already stays as it is, be it the same or another.
 
-    False, and nothing kept, when too many of the unit's files are not finished.
+    `busy`, and nothing kept, when too many of the unit's files are not finished. `digest`: of what came, where it
+    has a name of its own.
     """
     conn.execute("SELECT pg_advisory_xact_lock(7236016, %s)", (unit_id,))
-    if conn.execute("SELECT FROM file_upload WHERE upload_id = %s", (upload_id,)).fetchone() is not None:
-        return True
+    there = conn.execute("SELECT body_digest FROM file_upload WHERE upload_id = %s", (upload_id,)).fetchone()
+    if there is not None:
+        return "same" if there[0] is None or there[0] == digest else "other"
     waiting = conn.execute(
         "SELECT count(*) FROM file_upload WHERE unit_id = %s AND finished_at IS NULL", (unit_id,)
     )
     if only(waiting)[0] >= WAITING_MOST:
-        return False
+        return "busy"
     conn.execute(
         "INSERT INTO file_upload (upload_id, unit_id, dataset, file_name, n_bytes, dry_run, sent_by, content, reason,"
-        " voucher) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        (upload_id, unit_id, dataset, file_name, len(content), dry_run, sent_by, content, reason, voucher),
+        " voucher, body_digest) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            upload_id,
+            unit_id,
+            dataset,
+            file_name,
+            len(content),
+            dry_run,
+            sent_by,
+            content,
+            reason,
+            voucher,
+            digest,
+        ),
     )
     _forget(conn, unit_id)
-    return True
+    return "new"
 
 
 def _forget(conn: Connection, unit_id: int) -> None:

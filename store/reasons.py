@@ -38,13 +38,14 @@ class _Given(dict[str, str]):
 REASONS: Mapping[str, Reason] = MappingProxyType(
     {
         "malformed_json": Reason(
-            "不是合法的 JSON:第 {line} 行第 {column} 列,{detail}",
+            "不是合法的 JSON:第 {line} 行第 {column} 列,{detail_zh}",
             "not valid JSON: line {line}, column {column}: {detail}",
-            "请按该位置检查引号、逗号和编码(UTF-8)后重发",
-            "Check quotes, commas and encoding (UTF-8) at that place and send again",
+            "请按该位置检查引号、逗号和编码(UTF-8)后重发;JSON 没有 NaN 和 Infinity,无值的行请不要发送;一行一条的请用 application/x-ndjson",
+            "Check quotes, commas and encoding (UTF-8) at that place and send again; JSON has no NaN and no Infinity: leave such rows out; "
+            "one reading a line is application/x-ndjson",
         ),
         "malformed_arrow": Reason(
-            "不是合法的 Arrow IPC 流:{detail}",
+            "不是合法的 Arrow IPC 流:{detail_zh}",
             "not a valid Arrow IPC stream: {detail}",
             "请用 Arrow 的流格式(IPC stream)写出后重发,不要用文件格式(Feather)",
             "Write it in Arrow's streaming format (IPC stream), not as a file (Feather), and send it again",
@@ -56,7 +57,7 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "Switch off Arrow's LZ4/ZSTD compression; to compress, use Content-Encoding: gzip or zstd",
         ),
         "malformed_line": Reason(
-            "第 {line} 行不是合法的行协议:第 {column} 列,{detail}",
+            "第 {line} 行不是合法的行协议:第 {column} 列,{detail_zh}",
             "line {line} is not valid line protocol: column {column}: {detail}",
             "请按 InfluxDB 行协议更正该行:逗号、空格、等号前加反斜杠,文本加双引号",
             "Correct the line as InfluxDB's line protocol says: a backslash before comma, blank and =, text in quotation marks",
@@ -64,9 +65,9 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
         "missing_timestamp": Reason(
             "没有时间戳,而时间必须是数据源的时钟",
             "there is no timestamp, and the time must be the source's clock",
-            "请由数据源附上时间戳,单位与 precision 一致(Telegraf 与 InfluxDB 客户端默认附带;自己拼写行时在行尾加上,如 Date.now() 配 precision=ms)",
-            "Let the source add the timestamp, in the unit of `precision` (Telegraf and InfluxDB's clients do by themselves; "
-            "at the end of a line of your own, as Date.now() with precision=ms)",
+            "请由数据源附上时间戳,单位与 precision 一致(Telegraf 默认附带;influxdb-client(Python)用 .time(datetime.now(UTC));自己拼写行时在行尾加上,如 Date.now() 配 precision=ms)",
+            "Let the source add the timestamp, in the unit of `precision` (Telegraf does by itself; influxdb-client in Python: "
+            ".time(datetime.now(UTC)); at the end of a line of your own, as Date.now() with precision=ms)",
         ),
         "missing_equipment": Reason(
             "{measurement} 没有 equipment_tag 所指的标签",
@@ -75,22 +76,22 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "Add that tag to the point, or leave the parameter equipment_tag out",
         ),
         "bad_gzip": Reason(
-            "gzip 内容损坏:{detail}",
+            "gzip 内容损坏:{detail_zh}",
             "the gzip content is broken: {detail}",
             "请检查压缩后重发",
             "Check the compression and send again",
         ),
         "bad_zstd": Reason(
-            "zstd 内容损坏:{detail}",
+            "zstd 内容损坏:{detail_zh}",
             "the zstd content is broken: {detail}",
             "请检查压缩后重发;窗口不得超过 8 MiB",
             "Check the compression and send again; windows are at most 8 MiB",
         ),
         "wrong_shape": Reason(
-            "结构不符:{place} {detail}",
+            "结构不符:{place} {detail_zh}",
             "wrong structure: {place} {detail}",
-            "请按接口文档的 records 或 columns 形式组织数据",
-            "Arrange the data as records or columns, as the interface document shows",
+            "请按接口文档的形式组织数据(docs/interface)",
+            "Arrange it as the interface document shows (docs/interface)",
         ),
         "missing_field": Reason(
             "缺少字段 {field}", "field {field} is missing", "请补上 {field}", "Add {field}"
@@ -155,8 +156,9 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
         "clock_ahead": Reason(
             "时间 {ts} 比平台时钟超前 {ahead_s} 秒(允许 {limit_s} 秒)",
             "time {ts} is {ahead_s} s ahead of the platform's clock ({limit_s} s are allowed)",
-            "请给设备或网关对时(NTP);若恰好超前约 8 小时,是北京时间标成了 Z,请用 +08:00",
-            "Synchronise the clock of the device or gateway (NTP); about 8 hours ahead is +08:00 that was written as Z",
+            "请给设备或网关对时(NTP);若恰好超前约 8 小时,是北京时间标成了 Z,请用 +08:00;若超前很多年,是时间单位不符(列式为微秒,行协议与 Telegraf JSON 由 precision 说明)",
+            "Synchronise the clock of the device or gateway (NTP); about 8 hours ahead is +08:00 that was written as Z; many years ahead is "
+            "another unit of time (microseconds in columns, `precision` in line protocol and Telegraf's JSON)",
         ),
         "period_closed": Reason(
             "时间 {ts} 早于 {closed_until},该时段已结账",
@@ -227,8 +229,8 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
         "unknown_reference": Reason(
             "{field} 指向未登记的 {got}",
             "{field} names {got}, which is not registered",
-            "请先登记被引用的对象",
-            "Register what it refers to first",
+            "请先登记被引用的对象;行政区划、指标等平台的代码见 GET /api/v1/codes",
+            "Register what it refers to first; codes of the platform's own, as regions, are listed at GET /api/v1/codes",
         ),
         "not_authorised": Reason(
             "企业 {enterprise_uscc} 在 {disbursed_on} 没有授权银行 {bank_uscc}",
@@ -257,8 +259,8 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
         "not_withdrawable": Reason(
             "{key} 不能撤回:已入库的数据以它为准",
             "{key} cannot be withdrawn: what is stored hangs on it",
-            "不再使用时停止上报即可;间隔变化请以新的 valid_from 报送",
-            "Stop sending it when it is not used any more; report a change of interval with a new valid_from",
+            "不再使用时停止上报即可;间隔变化请以新的 valid_from 报送,其他项照抄",
+            "Stop sending it when it is not used any more; report a change of interval with a new valid_from, and all else as it was",
         ),
         "still_referred_to": Reason(
             "仍被 {by} 的记录引用,不能撤回",
@@ -272,6 +274,13 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "请用新的标签名登记",
             "Register it under a new tag name",
         ),
+        "differs_from_tag": Reason(
+            "标签的 {field} 登记为 {before},而 valid_from 为 {valid_from} 的记录写的是 {got}:新的 valid_from 只改变上报间隔",
+            "{field} of the tag is registered as {before}, and the record of {valid_from} says {got}: "
+            "another valid_from changes the reporting interval only",
+            "请照抄该标签的其他项;要更改它们,请更正 valid_from 为 {latest} 的记录",
+            "Repeat what is registered; to change it, correct the record whose valid_from is {latest}",
+        ),
         "too_many_rows": Reason(
             "一次最多 {limit} 行,收到 {got} 行",
             "at most {limit} rows at once, got {got}",
@@ -279,7 +288,7 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "Send it in parts",
         ),
         "malformed_file": Reason(
-            "文件无法读取:{detail}",
+            "文件无法读取:{detail_zh}",
             "the file cannot be read: {detail}",
             "请另存为 .xlsx,或 UTF-8、GBK 编码的 CSV 后重新上传",
             "Save it as .xlsx, or as CSV in UTF-8 or GBK, and upload it again",

@@ -17,5 +17,8 @@ MODE: Mapping[str, int] = MappingProxyType({"None": 0, "Maintenance": 1, "Setup"
 ENUMERATIONS: Mapping[str, Mapping[str, int]] = MappingProxyType({"state": STATE, "mode": MODE})
 """Signal → (name → code) for every tag with data_type `enum`."""
 
-COUNTERS = frozenset({"produced", "good", "scrap", "rework", "energy"})
-"""Signals that only ever grow, between resets."""
+_PIECES, _ENERGY = ("1", "{piece}"), ("kW.h", "kWh")
+COUNTERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"produced": _PIECES, "good": _PIECES, "scrap": _PIECES, "rework": _PIECES, "energy": _ENERGY}
+)
+"""Signal that only ever grows, between resets → the unit in which indicators count it, as it may be written (UCUM first)."""

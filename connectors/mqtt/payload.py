@@ -11,8 +11,7 @@ import msgspec
 
 from connectors.columns import Columns, scalar
 from connectors.mqtt.config import PayloadConfig, TopicConfig
-from ingest.decode import decode_measurements
-from ingest.decoded import Malformed
+from ingest.decode import malformed_json, not_utf8, too_deep
 from ingest.quality import quality_column
 from ingest.rfc3339 import BadTime, epoch_us
 
@@ -87,11 +86,11 @@ def read_payload(
 
 def _malformed(payload: bytes, error: Exception) -> BadPayload:
     """With the same place and words as for the platform's own forms."""
-    try:
-        decode_measurements(payload, unit="", source="", received_at=0)
-    except Malformed as fault:
-        return BadPayload(fault.reason, **fault.parameters)
-    return BadPayload("wrong_shape", place="$", detail=str(error))
+    if isinstance(error, msgspec.DecodeError):
+        fault = malformed_json(payload, error)
+    else:
+        fault = too_deep() if isinstance(error, RecursionError) else not_utf8(payload)
+    return BadPayload(fault.reason, **fault.parameters)
 
 
 def _from_values(

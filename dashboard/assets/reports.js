@@ -125,6 +125,9 @@
     (job.notes.ignored_columns || []).forEach(function (column) {
       pieces.push(make("p", { class: "report-note" }, say("ignored", { cell: column.cell, heading: column.heading })));
     });
+    (job.notes.unread_sheets || []).forEach(function (sheet) {
+      pieces.push(make("p", { class: "report-note" }, say("unread", { sheet: sheet })));
+    });
     if (job.marked) {
       pieces.push(make("p", { class: "report-marked" }, make("a", { class: "button", href: job.marked, download: true, "data-marked": true }, say("marked"))));
     }

@@ -22,7 +22,7 @@ from ingest.api.taking import NOT_KEPT, records_of
 from ingest.api.waiting import Asked
 from ingest.batch import Refusal
 from ingest.datasets import DATASETS, MAX_RECORDS, check_records
-from ingest.decode import malformed_json, not_utf8, too_deep
+from ingest.decode import in_words, malformed_json, not_utf8, too_deep
 from ingest.decoded import Malformed
 from ingest.records import Records, encode_records
 from ingest.unpacking import unpack
@@ -175,7 +175,7 @@ def _said(body: bytes) -> _Body:
     try:
         said = _BODY.decode(body.removeprefix(codecs.BOM_UTF8))
     except msgspec.ValidationError as wrong:
-        raise Malformed("wrong_shape", {"place": "$", "detail": str(wrong)}) from wrong
+        raise Malformed("wrong_shape", {"place": "$"} | in_words(wrong)) from wrong
     except msgspec.DecodeError as malformed:
         raise malformed_json(body, malformed) from malformed
     except RecursionError as deep:

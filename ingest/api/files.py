@@ -12,12 +12,13 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from ingest.api.answers import BINARY, FILE_NAME, Answer, Explained, Text
+from ingest.api.answers import REPLAYED as REPLAYED_HEADER
 from ingest.api.bodies import PACKED
 from ingest.api.body import coding, content_type, read_body
 from ingest.api.definitions import TEXT_MOST, DatasetName
 from ingest.api.filing import ERRORS_KEPT, Filing
 from ingest.api.gate import Gate
-from ingest.api.idempotency import submission_name
+from ingest.api.idempotency import REPLAYED, reused, submission_name
 from ingest.api.measurements import IdempotencyKey
 from ingest.api.multipart import read_form
 from ingest.api.problems import Problem
@@ -140,6 +141,8 @@ class Notes(Answer):
     """the row with the headings, from 1"""
     ignored_columns: list[Ignored] | None = None
     """columns without a field"""
+    unread_sheets: list[str] | None = None
+    """other sheets with a heading of the dataset: send each by itself"""
 
 
 class CellError(Explained):
@@ -254,6 +257,7 @@ def router(gate: Gate, filing: Filing) -> APIRouter:
                 "description": "已持久保存,正在逐行判定 | durable; it is judged row by row now",
                 "headers": {
                     "Location": {"schema": {"type": "string"}, "description": "where to follow it"},
+                    **REPLAYED_HEADER,
                 },
             }
         },
@@ -293,8 +297,7 @@ def router(gate: Gate, filing: Filing) -> APIRouter:
                 voucher = voucher or _plain(form.fields.get("voucher"))
             reason, voucher = ((text or "").strip() or None for text in (reason, voucher))
             digest = await run_in_threadpool(_digest, (name, dry_run, reason, voucher), body)
-            key = idempotency_key and f"{idempotency_key}\n{digest.hex()}"
-            upload_id = submission_name(unit, key, "file")
+            upload_id = submission_name(unit, idempotency_key, "file")
             sent_by = f"{who.kind}:{who.name}"
             kept = await gate.query(
                 files.add,
@@ -307,9 +310,14 @@ def router(gate: Gate, filing: Filing) -> APIRouter:
                 dry_run=dry_run,
                 reason=reason,
                 voucher=voucher,
+                digest=digest if idempotency_key else None,
             )
-            if not kept:
+            if kept == "other":
+                raise reused()
+            if kept == "busy":
                 raise Problem("busy", retry_after_s=5)
+        if kept == "same":
+            response.headers.update(REPLAYED)
         filing.begin(unit, upload_id)
         response.headers["Location"] = f"/api/v1/files/{upload_id}"
         found = await gate.query(files.one, upload_id, unit.unit_id)

@@ -318,6 +318,7 @@ def _notes(told: Opened) -> dict[str, Any]:
         "encoding": told.encoding,
         "heading_row": told.heading_row,
         "ignored_columns": [{"cell": cell, "heading": heading} for cell, heading in told.ignored],
+        "unread_sheets": told.unread,
     }
 
 

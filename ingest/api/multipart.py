@@ -8,6 +8,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from ingest.api.problems import Problem
+from ingest.decoded import worded
 
 _FIELDS_MOST = 20
 _HEADER_MOST = 4_096
@@ -15,11 +16,11 @@ _HEADER_MOST = 4_096
 
 @dataclass
 class Form:
-    """The first file of a form, and the other fields."""
+    """The file of a form, and the other fields."""
 
     file_name: str = ""
     content: bytes = b""
-    has_file: bool = False
+    files: int = 0
     fields: dict[str, str] = field(default_factory=dict)
 
 
@@ -56,8 +57,8 @@ class _Reader:
     def end(self) -> None:
         _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
         if b"filename" in options:
-            if not self.form.has_file:
-                self.form.has_file = True
+            self.form.files += 1
+            if self.form.files == 1:
                 self.form.file_name = options[b"filename"].decode("utf-8", "replace")
                 self.form.content = bytes(self._data)
         elif b"name" in options:
@@ -74,7 +75,7 @@ class _Reader:
 
 
 def read_form(content_type: str, body: bytes) -> Form:
-    """The form in a body. Raises Problem: it is none, or has no file."""
+    """The form in a body. Raises Problem: it is none, or has not just one file."""
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary", b"")
     reader = _Reader()
@@ -98,7 +99,18 @@ def read_form(content_type: str, body: bytes) -> Form:
         if not reader.ended:
             raise FormParserError("it ends before its end")
     except FormParserError as error:
-        raise Problem("wrong_shape", {"place": "multipart/form-data", "detail": str(error)[:200]}) from error
-    if not reader.form.has_file:
-        raise Problem("wrong_shape", {"place": "multipart/form-data", "detail": "no file (name=file)"})
+        raise Problem(
+            "wrong_shape", {"place": "multipart/form-data"} | worded("格式不合法", str(error)[:200])
+        ) from error
+    if reader.form.files > 1:
+        said = worded(
+            f"一次只能上传一个文件,收到 {reader.form.files} 个",
+            f"one file at a time, got {reader.form.files}",
+        )
+        raise Problem("wrong_shape", {"place": "multipart/form-data"} | said)
+    if not reader.form.files:
+        raise Problem(
+            "wrong_shape",
+            {"place": "multipart/form-data"} | worded("没有文件(name=file)", "no file (name=file)"),
+        )
     return reader.form

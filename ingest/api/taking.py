@@ -20,7 +20,7 @@ from ingest.api.idempotency import (
     submission_name,
 )
 from ingest.api.parts import Part, Prepared, kept, prepared
-from ingest.api.problems import ERRORS_SHOWN, Problem, error, error_of, in_order
+from ingest.api.problems import ERRORS_SHOWN, Problem, bad_parameter, error, error_of, in_order
 from ingest.api.waiting import Asked
 from ingest.batch import Claim, Refusal, encode
 from ingest.decoded import Malformed, empty, mode_of, record_of
@@ -112,7 +112,8 @@ async def take(gate: Gate, request: Request, wish: Wish) -> Taken:
         mode_of(wish.mode or "live")
         ticks_of(wish.precision or "ns")
     except Malformed as wrong:
-        raise Problem(wrong.reason, wrong.parameters) from wrong
+        told = wrong.parameters
+        raise bad_parameter(told["place"], told["detail_zh"], told["detail"]) from wrong
     unit = await gate.sender(request)
     who = await gate.who(request)
     with gate.rooms.enter(unit.code) as room:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ingest.breaches import broken, ordered
 from ingest.datasets.fields import Amount, Code, Day, Moment, Name, Region, Uscc, about
@@ -126,6 +126,16 @@ class SupplyLink(Record):
         return self
 
 
+def _ucum(unit: str) -> str:
+    # UCUM is a case-sensitive code of visible ASCII; what a unit means is for whoever reads it.
+    if not unit.isascii() or not unit.isprintable() or " " in unit:
+        raise broken(
+            "单位应为 UCUM 代码,如 Cel(摄氏度)、kW.h、mm/s、%,无单位填 1",
+            "a unit is a UCUM code, as Cel (degree Celsius), kW.h, mm/s, %; 1 if none",
+        )
+    return unit
+
+
 class Equipment(Record):
     """Equipment register."""
 
@@ -149,7 +159,7 @@ class Equipment(Record):
 
 
 class Tag(Record):
-    """Measured signal; reported again with another valid_from it changes its reporting interval."""
+    """Measured signal; reported again with a later valid_from it changes its reporting interval, and nothing else."""
 
     zh = "采集标签"
     key = ("name", "valid_from")
@@ -170,8 +180,12 @@ class Tag(Record):
         about("数据类型", "Data type; it never changes", "float", DATA_TYPES),
     ]
     unit: Annotated[
-        Annotated[str, Field(min_length=1, max_length=32)],
-        about("单位", "Unit (UCUM), 1 if none", "{rev}/min"),
+        Annotated[str, Field(min_length=1, max_length=32), AfterValidator(_ucum)],
+        about(
+            "单位",
+            "Unit (UCUM: Cel, mm/s, %), 1 if none; produced, good, scrap, rework: 1, energy: kW.h",
+            "{rev}/min",
+        ),
     ]
     interval_s: Annotated[
         Annotated[float, Field(ge=LEAST_INTERVAL_S, le=86_400)],
@@ -213,6 +227,12 @@ class Tag(Record):
                 f"信号 {self.signal} 的数据类型应为 counter",
                 f"signal {self.signal} needs data_type counter",
                 field="data_type",
+            )
+        if self.signal in COUNTERS and self.unit not in (units := COUNTERS[self.signal]):
+            raise broken(
+                f"信号 {self.signal} 的单位应为 {units[0]},指标按此计算:请换算后上报",
+                f"signal {self.signal} needs unit {units[0]}, in which indicators count it: convert what is sent",
+                field="unit",
             )
         ordered(self, "range_min", "range_max")
         watched = self.frozen_after_s is not None or self.rate_max_per_s is not None

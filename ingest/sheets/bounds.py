@@ -6,7 +6,9 @@ import io
 import re
 import zipfile
 import zlib
-from typing import NamedTuple
+from dataclasses import dataclass, field
+
+from ingest.decoded import worded
 
 MOST_ROWS = 50_000
 """Rows of data in one file."""
@@ -33,11 +35,22 @@ _UNCALCULATED = re.compile(
 _OVERLAP = 256
 
 
-class Parts(NamedTuple):
-    """What the parts of an archive hold, by name: merged ranges; and which have formulas without a value."""
+_FORMULA = re.compile(rb"<(?:\w+:)?f[\s/>]")
+_RECALCULATE = re.compile(rb"<(?:\w+:)?calcPr\s[^<>]{0,400}fullCalcOnLoad=[\"'](?:1|true)[\"']")
+"""The values of formulas are no values yet: whoever opens the workbook is to calculate them."""
 
-    merged: dict[str, list[str]]
-    uncalculated: set[str]
+
+@dataclass
+class Parts:
+    """What the parts of an archive hold, by name: merged ranges; which have formulas, which some without a value.
+
+    `recalculate`: the workbook says that its values of formulas are to be calculated first.
+    """
+
+    merged: dict[str, list[str]] = field(default_factory=dict)
+    formulas: set[str] = field(default_factory=set)
+    uncalculated: set[str] = field(default_factory=set)
+    recalculate: bool = False
 
 
 class FileFault(Exception):
@@ -52,11 +65,11 @@ class FileFault(Exception):
 def is_xlsx(data: bytes) -> bool:
     """Whether these bytes are to be read as xlsx; everything else is CSV. Raises FileFault for other known formats."""
     if data.startswith(_OLE):
-        raise FileFault("malformed_file", {"detail": "xls, or encrypted (旧版 xls 或加密文件)"})
+        raise FileFault("malformed_file", worded("旧版 xls 或加密文件", "xls, or encrypted"))
     if data.startswith(b"%PDF"):
         raise FileFault("malformed_file", {"detail": "PDF"})
     if _MARKUP.match(data[:1024]):
-        raise FileFault("malformed_file", {"detail": "HTML or XML, whatever its name (网页或 XML)"})
+        raise FileFault("malformed_file", worded("实为网页或 XML", "HTML or XML, whatever its name"))
     return data.startswith(b"PK")
 
 
@@ -77,7 +90,7 @@ def check_archive(data: bytes) -> Parts:
         RuntimeError,
         ValueError,
     ) as e:
-        raise FileFault("malformed_file", {"detail": f"zip: {e}"[:200]}) from e
+        raise FileFault("malformed_file", worded("压缩包损坏", f"zip: {e}"[:200])) from e
 
 
 def _check(archive: zipfile.ZipFile) -> Parts:
@@ -85,19 +98,22 @@ def _check(archive: zipfile.ZipFile) -> Parts:
     if len(entries) > _MOST_ENTRIES:
         raise _too_much(f"{len(entries)} parts", f"{_MOST_ENTRIES} parts")
     if len({entry.filename for entry in entries}) < len(entries):
-        raise FileFault("malformed_file", {"detail": "zip: two parts of one name"})
+        raise FileFault("malformed_file", worded("压缩包中有同名部分", "zip: two parts of one name"))
     declared = sum(entry.file_size for entry in entries)
     if declared > _MOST_UNPACKED:
         raise _too_much(f"{declared} B unpacked", f"{_MOST_UNPACKED} B")
     if "xl/workbook.xml" not in {entry.filename.lower() for entry in entries}:
-        raise FileFault("malformed_file", {"detail": "zip, no xlsx (不是 xlsx)"})
-    parts = Parts({}, set())
+        raise FileFault("malformed_file", worded("是压缩包而不是 xlsx", "zip, no xlsx"))
+    parts = Parts()
     total = 0
     for entry in entries:
         if entry.flag_bits & 1:
-            raise FileFault("malformed_file", {"detail": "encrypted (已加密)"})
+            raise FileFault("malformed_file", worded("已加密", "encrypted"))
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise FileFault("malformed_file", {"detail": f"zip: method {entry.compress_type}"})
+            raise FileFault(
+                "malformed_file",
+                worded(f"压缩方式 {entry.compress_type}", f"zip: method {entry.compress_type}"),
+            )
         found: list[str] = []
         size, before = 0, b""
         most = _MOST_OF_PARTS.get(entry.filename, _MOST_UNPACKED)
@@ -113,16 +129,27 @@ def _check(archive: zipfile.ZipFile) -> Parts:
                     _look(before + piece, entry.filename, found)
                     if _UNCALCULATED.search(before + piece):
                         parts.uncalculated.add(entry.filename)
+                    if _FORMULA.search(before + piece):
+                        parts.formulas.add(entry.filename)
+                    parts.recalculate |= _RECALCULATE.search(before + piece) is not None
                     before = piece[-_OVERLAP:]
         total += size
         if found:
             parts.merged[entry.filename] = list(dict.fromkeys(found))
+    if parts.recalculate:
+        parts.uncalculated |= parts.formulas
     return parts
 
 
 def _look(piece: bytes, name: str, merged: list[str]) -> None:
     if piece.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00<", b"<\x00")) or _FORBIDDEN.search(piece):
-        raise FileFault("malformed_file", {"detail": f"{name}: XML with a DTD, with entities, or not UTF-8"})
+        raise FileFault(
+            "malformed_file",
+            worded(
+                f"{name}:XML 含 DTD、实体,或不是 UTF-8",
+                f"{name}: XML with a DTD, with entities, or not UTF-8",
+            ),
+        )
     if len(merged) < _MERGED_MOST:
         merged += [ref.decode() for ref in _MERGED.findall(piece)]
 

@@ -44,7 +44,9 @@ class Marks(msgspec.Struct, frozen=True, tag=True):
 
 
 class Opened(msgspec.Struct, frozen=True, tag=True):
-    """The table was found: rows below the heading, where it is, columns that are none of the dataset's."""
+    """The table was found: rows below the heading, where it is, columns that are none of the dataset's, and sheets
+    that have such a table too and were not read.
+    """
 
     rows: int
     form: str
@@ -52,6 +54,7 @@ class Opened(msgspec.Struct, frozen=True, tag=True):
     encoding: str
     heading_row: int
     ignored: list[tuple[str, str]]
+    unread: list[str]
 
 
 class Part(msgspec.Struct, frozen=True, tag=True):
@@ -110,7 +113,15 @@ def run(source: BinaryIO, to: BinaryIO) -> None:
     heading = table.heading
     _write(
         to,
-        Opened(len(table.rows), table.form, table.sheet, table.encoding, heading.row, list(heading.ignored)),
+        Opened(
+            len(table.rows),
+            table.form,
+            table.sheet,
+            table.encoding,
+            heading.row,
+            list(heading.ignored),
+            list(table.unread),
+        ),
     )
     part = _Part({column.field: i for i, column in heading.columns.items()})
     judged = 0

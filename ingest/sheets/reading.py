@@ -9,9 +9,10 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from openpyxl.utils import get_column_letter
 from openpyxl.utils.cell import range_boundaries
 from openpyxl.utils.datetime import WINDOWS_EPOCH
 
+from ingest.decoded import worded
 from ingest.sheets.bounds import MOST_COLUMNS, Count, FileFault, check_archive, is_xlsx
 from ingest.sheets.cells import Uncalculated, is_blank, shown
 from ingest.sheets.columns import Column, columns_of, folded
@@ -33,6 +35,8 @@ _OWN_HEADINGS = frozenset({folded(ERROR_HEADING), folded(MEND_HEADING)})
 _HEADING_WITHIN = 30
 _DELIMITERS = (",", ";", "\t")
 _ALIKE = 0.8
+_LEAST_ALIKE = 4
+_BRACKETS = re.compile(r"\([^()]*\)$")
 _MERGED_ROWS = 60_000
 _NAME_MOST = 100
 _IGNORED_SHOWN = 20
@@ -51,7 +55,9 @@ class Heading(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """What was read. `merged`: row → cells of it in merged ranges; `encoding`, `delimiter` of CSV alone."""
+    """What was read. `merged`: row → cells of it in merged ranges; `encoding`, `delimiter` of CSV alone; `unread`:
+    other sheets with a heading of the dataset.
+    """
 
     form: str
     heading: Heading
@@ -61,6 +67,7 @@ class Table:
     merged: Mapping[int, int] = field(default_factory=dict)
     encoding: str = ""
     delimiter: str = ""
+    unread: Sequence[str] = ()
 
 
 def address(row: int, column: int | None) -> str:
@@ -87,38 +94,46 @@ def _read_xlsx(dataset: str, data: bytes) -> Table:
             book = _opened(data, data_only=True)
             formulas = _opened(data, data_only=False) if parts.uncalculated else None
             best: Table | None = None
+            unread: list[str] = []
             for sheet in book.worksheets:
                 if sheet.title in OWN_SHEETS or sheet.sheet_state != "visible":
                     continue
-                part = getattr(sheet, "_worksheet_path", "").lstrip("/")
                 cells = _cells(sheet)
+                if best is not None:
+                    if _heading_at(dataset, _top(cells)) is not None:
+                        unread.append(sheet.title[:_NAME_MOST])
+                    continue
+                part = getattr(sheet, "_worksheet_path", "").lstrip("/")
                 if formulas is not None and part in parts.uncalculated:
-                    cells = _uncalculated(cells, _cells(formulas[sheet.title]))
+                    written = _cells(formulas[sheet.title])
+                    cells = _uncalculated(cells, written, and_zero=parts.recalculate)
                 heading, rows = _headed(dataset, cells)
                 if heading is not None:
                     merged = _merged(parts.merged.get(part, ()), heading)
                     best = Table("xlsx", heading, rows, sheet.title, book.epoch, merged)
-                    break
     except FileFault:
         raise
     except MemoryError:
         raise FileFault("file_too_large", {"got": "memory", "limit": "memory"}) from None
     except Exception as error:  # whatever a foreign file does to the library is the file's fault
         raise FileFault(
-            "malformed_file", {"detail": f"xlsx: {type(error).__name__}: {error}"[:200]}
+            "malformed_file", worded("不是合规的 xlsx", f"xlsx: {type(error).__name__}: {error}"[:200])
         ) from error
     if best is None:
         raise FileFault("no_heading", {"known": _known(dataset)})
     _require(dataset, best.heading)
-    return best
+    return replace(best, unread=unread)
 
 
 def _opened(data: bytes, *, data_only: bool) -> Any:
     return openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=data_only, keep_links=False)
 
 
-def _uncalculated(values: Iterator[Row], formulas: Iterator[Row]) -> Iterator[Row]:
-    """The rows of values, with the formulas that have none in their places: what is there is not blank."""
+def _uncalculated(values: Iterator[Row], formulas: Iterator[Row], *, and_zero: bool) -> Iterator[Row]:
+    """The rows of values, with the formulas that have none in their places: what is there is not blank.
+
+    `and_zero`: so is a 0, which is what a library writes that calculates nothing.
+    """
     for (number, cells), (_, written) in zip(values, formulas, strict=True):
         if _is_empty(written):
             yield number, cells
@@ -128,7 +143,7 @@ def _uncalculated(values: Iterator[Row], formulas: Iterator[Row]) -> Iterator[Ro
             number,
             tuple(
                 Uncalculated(str(getattr(formula, "text", formula)))
-                if value is None and formula is not None
+                if formula is not None and (value is None or (and_zero and value == 0 and formula != value))
                 else value
                 for value, formula in pairs
             ),
@@ -186,7 +201,7 @@ def decoded_lines(text: str, delimiter: str) -> Iterator[list[str]]:
     try:
         yield from csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     except csv.Error as error:
-        raise FileFault("malformed_file", {"detail": f"CSV: {error}"[:200]}) from error
+        raise FileFault("malformed_file", worded("不是合规的 CSV", f"CSV: {error}"[:200])) from error
 
 
 def _parsed(text: str, delimiter: str, lines: int | None = None) -> Iterator[Row]:
@@ -211,8 +226,11 @@ def _strict(data: bytes, encoding: str) -> str:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as wrong:
-        detail = f"neither UTF-8 nor GB 18030 (编码既非 UTF-8 也非 GBK): byte {wrong.start}"
-        raise FileFault("malformed_file", {"detail": detail}) from wrong
+        said = worded(
+            f"编码既非 UTF-8 也非 GBK(第 {wrong.start} 字节)",
+            f"neither UTF-8 nor GB 18030: byte {wrong.start}",
+        )
+        raise FileFault("malformed_file", said) from wrong
 
 
 def _matches(dataset: str, cells: Sequence[Any]) -> int:
@@ -223,16 +241,10 @@ def _matches(dataset: str, cells: Sequence[Any]) -> int:
 
 def _headed(dataset: str, rows: Iterator[Row]) -> tuple[Heading | None, list[Row]]:
     """The heading, and the rows of data below it that are not empty; what was looked at is bounded."""
-    first: list[Row] = []
-    for row in rows:
-        first.append(row)
-        if row[0] >= _HEADING_WITHIN:
-            break
-    scores = [_matches(dataset, cells) for _, cells in first]
-    least = 1 if len(columns_of(dataset)) < 3 else 2
-    if not scores or max(scores) < least:
+    first = _top(rows)
+    at = _heading_at(dataset, first)
+    if at is None:
         return None, []
-    at = scores.index(max(scores))
     heading = _heading(dataset, *first[at])
     count, kept = Count(), []
     for number, cells in _chained(first[at + 1 :], rows):
@@ -244,6 +256,23 @@ def _headed(dataset: str, rows: Iterator[Row]) -> tuple[Heading | None, list[Row
     while kept and _is_heading(heading, kept[0][1]):  # the names in the other language, or of the fields
         del kept[0]
     return heading, kept
+
+
+def _top(rows: Iterator[Row]) -> list[Row]:
+    """The rows in which a heading may be."""
+    first: list[Row] = []
+    for row in rows:
+        first.append(row)
+        if row[0] >= _HEADING_WITHIN:
+            break
+    return first
+
+
+def _heading_at(dataset: str, first: Sequence[Row]) -> int | None:
+    """Which of them is the heading."""
+    scores = [_matches(dataset, cells) for _, cells in first]
+    least = 1 if len(columns_of(dataset)) < 3 else 2
+    return scores.index(max(scores)) if scores and max(scores) >= least else None
 
 
 def _chained(first: list[Row], rest: Iterator[Row]) -> Iterator[Row]:
@@ -261,6 +290,10 @@ def _is_heading(heading: Heading, cells: Sequence[Any]) -> bool:
 def _heading(dataset: str, row: int, cells: Sequence[Any]) -> Heading:
     """Raises FileFault: a heading twice, or one that is nearly a field's."""
     known = {name: column for column in columns_of(dataset) for name in column.names}
+    named = {
+        known[name].field for cell in cells if not is_blank(cell) and (name := folded(str(cell))) in known
+    }
+    missing = [column for column in columns_of(dataset) if column.field not in named]
     columns: dict[int, Column] = {}
     ignored: list[tuple[str, str]] = []
     taken: dict[str, int] = {}
@@ -271,8 +304,7 @@ def _heading(dataset: str, row: int, cells: Sequence[Any]) -> Heading:
         if (column := known.get(name)) is None:
             if name in _OWN_HEADINGS:
                 continue
-            if alike := difflib.get_close_matches(name[:_NAME_MOST], known, 1, _ALIKE):
-                meant = known[alike[0]]
+            if (meant := _nearly(name[:_NAME_MOST], missing)) is not None:
                 parameters = {
                     "cell": address(row, i),
                     "got": shown(cell),
@@ -290,6 +322,26 @@ def _heading(dataset: str, row: int, cells: Sequence[Any]) -> Heading:
             raise FileFault("repeated_column", parameters)
         columns[i], taken[column.field] = column, i
     return Heading(row, columns, ignored[:_IGNORED_SHOWN])
+
+
+def _nearly(name: str, columns: Sequence[Column]) -> Column | None:
+    """The column whose heading this nearly is: one character is another, or it has another unit in brackets."""
+    bare = _bare(name)
+    known = {
+        other: column for column in columns for full in column.names for other in (full, _bare(full)) if other
+    }
+    if (same := known.get(bare)) is not None:
+        return same
+    for other, column in known.items():
+        if len(other) == len(bare) >= _LEAST_ALIKE and sum(map(str.__ne__, other, bare)) == 1:
+            return column
+    alike = difflib.get_close_matches(bare, known, 1, _ALIKE)
+    return known[alike[0]] if alike else None
+
+
+def _bare(name: str) -> str:
+    """A folded heading without what stands in brackets at its end, as a unit does."""
+    return _BRACKETS.sub("", name)
 
 
 def _require(dataset: str, heading: Heading) -> None:

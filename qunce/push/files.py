@@ -96,6 +96,10 @@ def show(job: dict[str, Any], marked: Path | None, console: Console) -> None:
         console.print(
             Text(f"已忽略的列 / column ignored: {column['cell']} {column['heading']}", style="yellow")
         )
+    for sheet in job["notes"].get("unread_sheets", []):
+        console.print(
+            Text(f"未读取的工作表,请单独上传 / sheet not read, send it by itself: {sheet}", style="yellow")
+        )
     if not job["errors"]:
         return
     table = Table(title="被拒收的单元格 | refused cells")

@@ -62,7 +62,11 @@ def test_quality_in_every_form(quality: object, stored: int) -> None:
         (row(ts="2026-13-41T08:00:00Z"), "records[1].ts", "timestamp_malformed"),
         (row(ts=1795392000), "records[1].ts", "timestamp_malformed"),
         (row(value=None), "records[1].value", "missing_value"),
-        (row(value=[1]), "records[1].value", "wrong_type"),
+        (row(value=[1]), "records[1].value", "unsupported_value"),
+        (row(value={"a": 1}), "records[1].value", "unsupported_value"),
+        (row(quality=True), "records[1].quality", "bad_quality"),
+        (row(qualty="bad"), "records[1].qualty", "unknown_field"),
+        (row(Quality="bad"), "records[1].Quality", "unknown_field"),
         (row(tag=5), "records[1].tag", "wrong_type"),
         (row(quality="splendid"), "records[1].quality", "bad_quality"),
         ({"ts": "2026-11-23T08:00:00Z", "value": 1}, "records[1]", "missing_field"),
@@ -88,12 +92,19 @@ def test_a_bad_row_is_refused_by_itself_with_its_bytes(record: object, place: st
             "malformed_json",
             {"detail": "nested too deeply"},
         ),
-        (b'{"records": [null], "x": Infinity}', "malformed_json", {"line": "1", "column": "26"}),
+        (b'{"records": [null], "tags": Infinity}', "malformed_json", {"line": "1", "column": "29"}),
         (b'{"records": [null, {"tag": "\xff", "ts": "", "value": 1}]}', "malformed_json", {"column": "29"}),
         (b'{"records": [{"tag": "\xff", "ts": "", "value": 1}]}', "malformed_json", {"column": "23"}),
         (b"[]", "wrong_shape", {}),
         (b"{}", "wrong_shape", {}),
         (b'{"records": 5}', "wrong_shape", {}),
+        (b'{"records": [], "modus": "backfill"}', "unknown_field", {"field": "modus"}),
+        (b'{"records": [{"tag": 1}], "modus": "backfill"}', "unknown_field", {"field": "modus"}),
+        (
+            b'{"tags":["a"],"columns":{"tag":[0],"ts":[1],"value":[1],"qualty":[0]}}',
+            "unknown_field",
+            {"field": "qualty"},
+        ),
         (b'{"records": [], "mode": "maybe"}', "wrong_shape", {}),
         (b'{"tags":["a"],"columns":{"tag":[0],"ts":[1,2],"value":[1]}}', "wrong_shape", {}),
         (b'{"tags":["a"],"columns":{"tag":[0],"ts":[99999999999999999999],"value":[1]}}', "wrong_shape", {}),
@@ -117,7 +128,7 @@ def test_columns_carry_mixed_values_and_refuse_what_they_do_not_name() -> None:
     assert decoded.index.tolist() == [0, 1]
     assert decoded.batch.quality.tolist() == [0, -0x8000]
     assert [(r.place, r.reason) for r in decoded.batch.refused] == [
-        ("records[2].tag", "unknown_tag"),
+        ("records[2].tag", "wrong_shape"),
         ("records[3].value", "missing_value"),
     ]
     assert [(r.tag, r.ts, json.loads(r.original)) for r in decoded.batch.refused] == [

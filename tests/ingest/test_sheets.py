@@ -209,6 +209,40 @@ def test_merged_cells_of_data_are_refused_and_those_of_titles_are_not() -> None:
     )
 
 
+def test_a_formula_that_nobody_calculated_is_not_nought() -> None:
+    # XlsxWriter calculates nothing either, and writes 0 beside every formula that has no value given.
+    saved = io.BytesIO()
+    book = xlsxwriter.Workbook(saved)
+    page = book.add_worksheet()
+    page.write_row(0, 0, ["设备编号", "产品", "生效日期", "单件计划运行时间(秒)", "计划报废率"])
+    page.write_row(1, 0, ["E1", "p", "2026-01-01"])
+    page.write_formula(1, 3, "=40+2", value=42)
+    page.write_formula(1, 4, "=1/100")
+    page.write_row(2, 0, ["E2", "p", "2026-01-01", 42, 0])
+    book.close()
+    data = saved.getvalue()
+    assert marks(data, "product_run_time") == [(2, 4, "formula_without_value")]
+    assert judged(data, "product_run_time")[1].record["planned_scrap_share"] == 0
+
+
+@pytest.mark.parametrize(
+    ("heading", "meant"),
+    [("设备编码", "设备编号 / code"), ("投产日期", "投用日期"), ("投用日期(年月日)", "投用日期"), ("额定产能", "额定产能"),
+     ("额定产能(件/天)", "额定产能"), ("设备额定产能", "额定产能")],
+)  # fmt: skip
+def test_a_heading_that_is_nearly_one_is_asked_about(heading: str, meant: str) -> None:
+    named = {column.field: column.zh for column in columns_of("equipment")}
+    field = next(field for field, zh in named.items() if zh.startswith(meant.split(" / ")[0]))
+    given = [heading if one == field else zh for one, zh in named.items()]
+    with pytest.raises(FileFault) as caught:
+        read_table("equipment", sheet([], heading=given))
+    assert caught.value.reason == "unknown_column"
+    assert caught.value.parameters["meant"].startswith(meant)
+    # Beside the column itself it is one of theirs.
+    [(_, ignored)] = read_table("equipment", sheet([], heading=[*named.values(), heading])).heading.ignored
+    assert ignored == heading
+
+
 def test_a_formula_without_a_value_is_not_blank() -> None:
     # openpyxl calculates nothing: no formula of this file has a value.
     data = sheet(

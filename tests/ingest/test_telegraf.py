@@ -97,7 +97,7 @@ def test_every_line_of_ndjson_is_taken_or_refused_by_itself() -> None:
     assert sorted((r.place, r.reason, r.parameters.get("line")) for r in got.batch.refused) == [
         ("line 3 records[1]", "malformed_json", "3"),
         ("line 5 records[3]", "malformed_json", "5"),
-        ("line 6 records[4]", "malformed_json", "6"),
+        ("line 6 records[4].x", "unknown_field", None),
         ("line 7 records[5]", "wrong_type", None),
         ("line 8 records[6]", "missing_field", None),
         ("line 9 records[7].ts", "timestamp_without_zone", None),

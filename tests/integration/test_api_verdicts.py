@@ -217,7 +217,7 @@ def test_line_protocol_lands_and_its_clients_do_the_right_thing(registered: tupl
             assert (told.status_code, verdicts(told)) == (200, ["duplicate"] * 3)
             for headers, query, status, code in (
                 ({"Authorization": "Token no"}, "", 401, "unauthorized"),
-                ({}, "&precision=h", 400, "invalid"),
+                ({}, "&precision=h", 422, "unprocessable entity"),
                 ({"Content-Encoding": "br"}, "", 415, "unsupported media type"),
             ):
                 answer = await client.post(write + query, content=body, headers={**token, **headers})
@@ -282,7 +282,7 @@ def test_clients_of_influxdb_1_write_too(registered: tuple[str, str]) -> None:
             assert (partly.status_code, partly.json()["reason"]) == (422, "partly_refused")
             assert partly.json()["error"].startswith("partial write: 1 of 2 readings")
             await settled(dsn, lambda c: c.execute("SELECT count(*) FROM measurement").fetchone() == (3,))
-            for precision, status in (("u", 204), ("n", 204), ("m", 400)):
+            for precision, status in (("u", 204), ("n", 204), ("m", 422)):
                 answer = await client.post(
                     f"/write?precision={precision}",
                     content=f"M1 produced=1i {time.time_ns() // 1000 ** (precision == 'u')}",

@@ -234,9 +234,29 @@ def test_the_same_key_is_the_same_upload(client: httpx.Client) -> None:
     first, second = (client.post(path, content=data, headers=headers) for _ in range(2))
     assert first.json()["id"] == second.json()["id"]
     assert counts(finished(client, second)) == (1, 0, 0, 0)
-    other = client.post(path, content=sheet([machine("F2")]), headers=headers)
-    assert other.json()["id"] != first.json()["id"]
-    finished(client, other)
+    assert ("Idempotent-Replayed" in first.headers, second.headers["Idempotent-Replayed"]) == (False, "true")
+    for more in ({"content": sheet([machine("F2")])}, {"content": data, "params": {"dry_run": True}}):
+        other = client.post(path, headers=headers, **more)
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+def test_one_form_one_file(client: httpx.Client) -> None:
+    path = "/api/v1/datasets/equipment/files"
+    two = [("file", ("a.xlsx", sheet([machine("T1")]), XLSX)), ("file", ("b.xlsx", sheet([machine("T2")]), XLSX))]
+    answer = client.post(path, files=two)
+    assert (answer.status_code, answer.json()["code"]) == (400, "wrong_shape")
+    assert "got 2" in answer.json()["detail"]
+
+
+def test_a_sheet_that_was_not_read_is_named(client: httpx.Client) -> None:
+    book = openpyxl.load_workbook(io.BytesIO(sheet([machine("S1")])))
+    again = book.copy_worksheet(book.active)
+    again.title = "二车间"
+    book.create_sheet("说明")["A1"] = "x"
+    saved = io.BytesIO()
+    book.save(saved)
+    job = push(client, saved.getvalue())
+    assert (counts(job), job["notes"]["unread_sheets"]) == ((1, 0, 0, 0), ["二车间"])
 
 
 def test_a_file_that_is_none_is_refused_as_a_whole(client: httpx.Client) -> None:
@@ -356,8 +376,8 @@ def test_what_a_unit_may_keep_is_bounded(conn: Any) -> None:
         register_unit(conn, NewUnit("GD-CCC-01", "单位", "Unit", 1, USCC))
         [unit_id] = conn.execute("SELECT unit_id FROM lead_unit").fetchone()
         for i in range(files.WAITING_MOST):
-            assert files.add(conn, f"w{i}", unit_id, "park", "f", "x", b"-", dry_run=False)
-        assert not files.add(conn, "more", unit_id, "park", "f", "x", b"-", dry_run=False)
+            assert files.add(conn, f"w{i}", unit_id, "park", "f", "x", b"-", dry_run=False) == "new"
+        assert files.add(conn, "more", unit_id, "park", "f", "x", b"-", dry_run=False) == "busy"
         for i in range(files.WAITING_MOST):
             files.finish(conn, f"w{i}", "done")
         for i in range(files.KEPT_MOST + 5):
