@@ -48,8 +48,16 @@ def test_the_same_instant_in_another_zone_is_the_same_record() -> None:
         ({"unit": "°C"}, "unit", "invalid_field"),
         ({"unit": "千瓦时"}, "unit", "invalid_field"),
         ({"unit": "k Wh"}, "unit", "invalid_field"),
-        ({"name": "M1.energy", "signal": "energy", "data_type": "counter", "unit": "MJ"}, "unit", "invalid_field"),
-        ({"name": "M1.good", "signal": "good", "data_type": "counter", "unit": "kg"}, "unit", "invalid_field"),
+        (
+            {"name": "M1.energy", "signal": "energy", "data_type": "counter", "unit": "MJ"},
+            "unit",
+            "invalid_field",
+        ),
+        (
+            {"name": "M1.good", "signal": "good", "data_type": "counter", "unit": "kg"},
+            "unit",
+            "invalid_field",
+        ),
         ({"valid_from": "2026-11-23T08:00:00"}, "valid_from", "invalid_field"),
         ({"colour": "red"}, "colour", "unknown_field"),
         ({"unit": None}, "unit", "invalid_field"),

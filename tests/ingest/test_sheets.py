@@ -232,7 +232,7 @@ def test_a_formula_that_nobody_calculated_is_not_nought() -> None:
 )  # fmt: skip
 def test_a_heading_that_is_nearly_one_is_asked_about(heading: str, meant: str) -> None:
     named = {column.field: column.zh for column in columns_of("equipment")}
-    field = next(field for field, zh in named.items() if zh.startswith(meant.split(" / ")[0]))
+    field = next(field for field, zh in named.items() if zh.startswith(meant.split(" / ", maxsplit=1)[0]))
     given = [heading if one == field else zh for one, zh in named.items()]
     with pytest.raises(FileFault) as caught:
         read_table("equipment", sheet([], heading=given))

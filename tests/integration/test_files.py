@@ -242,7 +242,10 @@ def test_the_same_key_is_the_same_upload(client: httpx.Client) -> None:
 
 def test_one_form_one_file(client: httpx.Client) -> None:
     path = "/api/v1/datasets/equipment/files"
-    two = [("file", ("a.xlsx", sheet([machine("T1")]), XLSX)), ("file", ("b.xlsx", sheet([machine("T2")]), XLSX))]
+    two = [
+        ("file", ("a.xlsx", sheet([machine("T1")]), XLSX)),
+        ("file", ("b.xlsx", sheet([machine("T2")]), XLSX)),
+    ]
     answer = client.post(path, files=two)
     assert (answer.status_code, answer.json()["code"]) == (400, "wrong_shape")
     assert "got 2" in answer.json()["detail"]
