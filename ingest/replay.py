@@ -40,7 +40,7 @@ from store.database import Connection
 from store.quarantine import ARROW_STREAM, Filter, Held
 from store.reasons import Reason
 from store.tags import UnitTags, unit_tags
-from store.times import moment
+from store.times import local, moment
 
 PAGE = 2000
 """Entries taken at once: locked together, and in memory."""
@@ -401,7 +401,7 @@ def _open(
     """The batch without readings of a closed period (source times before it, µs UTC), which it refuses."""
     if closed_until is None or not (closed := batch.ts < closed_until).any():
         return batch, index
-    until = moment(closed_until).isoformat()
+    until = local(moment(closed_until))
     refused = []
     for i in np.flatnonzero(closed).tolist():
         tag, ts = batch.tags[batch.tag_index[i]], int(batch.ts[i])
@@ -418,7 +418,7 @@ def _open(
 
 def _shown(us: int) -> str:
     try:
-        return moment(us).isoformat()
+        return local(moment(us))
     except OverflowError:
         return f"{us} µs"
 

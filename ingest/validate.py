@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 import numpy as np
@@ -15,6 +14,7 @@ from ingest.batch import Batch, Refusal
 from ingest.decoded import Origin, place_of
 from store.signals import ENUMERATIONS
 from store.tags import DATA_TYPES, UnitTags
+from store.times import local, moment
 
 CLOCK_AHEAD_US = 5 * 60 * 1_000_000
 """How far a source's clock may be ahead of ours."""
@@ -22,7 +22,6 @@ OLDEST_US = 3 * 366 * 86_400 * 1_000_000
 """How old a reading may be: beyond, a clock is wrong rather than a sender late."""
 
 _ENUM, _COUNTER, _FLOAT, _INT, _BOOL, _TEXT = range(len(DATA_TYPES))
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIELDS = {"unknown_tag": "tag", "clock_ahead": "ts", "timestamp_too_old": "ts", "period_closed": "ts"}
 _EXPECTED = ("a name (text)", "a number", "a number", "a whole number", "a boolean", "text")
 _EXPECTED_ZH = ("取值名称(文本)", "数字", "数字", "整数", "布尔值", "文本")
@@ -243,6 +242,6 @@ def _refusal(batch: Batch, i: int, place: str, reason: str, parameters: dict[str
 
 def _iso(us: int) -> str:
     try:
-        return (_EPOCH + timedelta(microseconds=us)).isoformat().replace("+00:00", "Z")
+        return local(moment(us))
     except OverflowError:
         return f"{us} µs"

@@ -14,7 +14,7 @@ from store.database import Connection
 from store.reopen import Change, reopen
 from store.shapes import shape_of
 from store.submissions import Submission
-from store.times import moment
+from store.times import local, moment
 
 ACCEPTED, DUPLICATE, CORRECTION, QUARANTINED = range(4)
 """What became of a record, as in submission.verdicts."""
@@ -211,7 +211,7 @@ def _changed_by_schedule(
         )
         parameters = {
             "field": field, "before": str(before), "got": str(got), "valid_from": record["valid_from"],
-            "latest": latest[name].astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "latest": local(latest[name]),
         }  # fmt: skip
         found[i] = Problem(i, field, "differs_from_tag", parameters)
 
@@ -352,7 +352,7 @@ def _in_closed_period(
     for state in states:
         over = rules.settled_at(state) if state is not None else None
         if state is not None and over is not None and over <= closed_until:
-            parameters = {"ts": str(state[rules.dated]), "closed_until": closed_until.isoformat()}
+            parameters = {"ts": str(state[rules.dated]), "closed_until": local(closed_until)}
             return Problem(row, rules.dated, "period_closed", parameters)
     return None
 
@@ -363,7 +363,7 @@ def _correcting(
     if rules.window is None:
         return None
     if at - state.first_at > rules.window:
-        parameters = {"key": key, "first": state.first_at.isoformat(), "days": str(rules.window.days)}
+        parameters = {"key": key, "first": local(state.first_at), "days": str(rules.window.days)}
         return Problem(row, rules.key, "correction_window_closed", parameters)
     if report.reason is None:
         return Problem(row, rules.key, "correction_needs_reason", {"key": key})

@@ -78,7 +78,7 @@ def issue(
 
     Raises Refused: scopes beyond `within`, or too many valid keys.
     """
-    _within(carried(scopes), within)
+    _within(carried(None) if scopes is None else scopes, within)
     if by_key is not None:
         [issuer] = keys(conn, unit_id, key_id=by_key)
         expires_at = min((at for at in (expires_at, issuer.expires_at) if at is not None), default=None)
@@ -136,8 +136,8 @@ def revoke(conn: Connection, unit_id: int, key_id: int, *, forced: bool) -> Key 
     return ended
 
 
-def _within(wanted: frozenset[Permission], within: Collection[Permission]) -> None:
-    if beyond := sorted(wanted - set(within)):
+def _within(wanted: Collection[str], within: Collection[Permission]) -> None:
+    if beyond := sorted(set(wanted) - set(within)):
         raise Refused("scope_exceeds", scopes=", ".join(beyond))
 
 

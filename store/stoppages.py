@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from store import audit
 from store.database import Connection, only
+from store.times import local
 
 Kind = Literal["holiday", "maintenance", "no_order", "relocation", "power", "emergency", "other"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -81,10 +82,10 @@ def declare(conn: Connection, unit_id: int, new: NewStoppage, request_key: str |
                 raise Refused("idempotency_key_reused")
             return _the(conn, before[0])
     if new.end is not None and new.end <= new.start:
-        raise Refused("stoppage_ends_before", start=new.start.isoformat(), end=new.end.isoformat())
+        raise Refused("stoppage_ends_before", start=local(new.start), end=local(new.end))
     now: datetime = only(conn.execute("SELECT now()"))[0]
     if new.start > now + AHEAD:
-        raise Refused("stoppage_too_far", start=new.start.isoformat(), days=str(AHEAD.days))
+        raise Refused("stoppage_too_far", start=local(new.start), days=str(AHEAD.days))
     _changeable(conn, unit_id, new.start, now)
     scope, equipment = _equipment(conn, unit_id, new)
     inserted = conn.execute(
@@ -112,21 +113,22 @@ def change(
     unit_id: int,
     stoppage_id: int,
     *,
+    ends: bool = False,
     end: datetime | None = None,
     reason: str | None = None,
     voucher: str | None = None,
 ) -> Stoppage | None:
     """End or extend one of the calling unit's stoppages, or correct its words; None when there is none in force.
 
-    Raises Refused when the time it would gain or lose lies too far back or in a closed period.
+    With `ends` it ends at `end`, or holds until further notice. Raises Refused when the time it would gain or lose lies too far back or in a closed period.
     """
     before = _locked(conn, unit_id, stoppage_id)
     if before is None or before.withdrawn_at is not None:
         return None
-    if end is not None and end != before.end:
-        if end <= before.start:
-            raise Refused("stoppage_ends_before", start=before.start.isoformat(), end=end.isoformat())
-        earlier, later = (end, before.end) if before.end is None or end < before.end else (before.end, end)
+    if ends and end != before.end:
+        if end is not None and end <= before.start:
+            raise Refused("stoppage_ends_before", start=local(before.start), end=local(end))
+        earlier, later = _between(before.end, end)
         _changeable(conn, unit_id, earlier, only(conn.execute("SELECT now()"))[0])
         conn.execute("UPDATE stoppage SET end_at = %s WHERE stoppage_id = %s", (end, stoppage_id))
         _reopen(conn, stoppage_id, earlier, later)
@@ -139,6 +141,15 @@ def change(
     detail = {"before": _told(before), "after": _told(after)}
     audit.record(conn, "stoppage.changed", f"stoppage {stoppage_id}", detail, unit_id)
     return after
+
+
+def _between(one: datetime | None, other: datetime | None) -> tuple[datetime, datetime | None]:
+    """The earlier and the later of two ends; None is later than every other."""
+    if one is None or (other is not None and other < one):
+        one, other = other, one
+    if one is None:
+        raise ValueError("two ends that are none")
+    return one, other
 
 
 def withdraw(conn: Connection, unit_id: int, stoppage_id: int) -> Stoppage | None:
@@ -204,10 +215,10 @@ def _locked(conn: Connection, unit_id: int, stoppage_id: int) -> Stoppage | None
 def _changeable(conn: Connection, unit_id: int, since: datetime, now: datetime) -> None:
     """Raises Refused when what changes from `since` on is settled."""
     if since < now - WINDOW:
-        raise Refused("stoppage_too_old", start=since.isoformat(), days=str(WINDOW.days))
+        raise Refused("stoppage_too_old", start=local(since), days=str(WINDOW.days))
     row = conn.execute("SELECT closed_until FROM closed_period WHERE unit_id = %s", (unit_id,)).fetchone()
     if row is not None and since < row[0]:
-        raise Refused("stoppage_closed", start=since.isoformat(), until=row[0].isoformat())
+        raise Refused("stoppage_closed", start=local(since), until=local(row[0]))
 
 
 def _equipment(conn: Connection, unit_id: int, new: NewStoppage) -> tuple[Scope, list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
@@ -10,6 +10,14 @@ DAY_US = 24 * HOUR_US
 POSTGRES_EPOCH_US = 946_684_800_000_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+_LOCAL = timezone(timedelta(hours=8))
+
+
+def local(at: datetime) -> str:
+    """A moment as people here read it: RFC 3339, +08:00. For texts; data is UTC."""
+    return at.astimezone(_LOCAL).isoformat()
 
 
 def moment(us: int) -> datetime:

@@ -30,6 +30,7 @@ SIGNATURE_WINDOW_S = 300
 _TTL_S = 5.0
 """A key that was revoked elsewhere is refused after so long."""
 _CACHED = 10_000
+_KEY_ID, _SECONDS = re.compile(r"[0-9]{1,9}"), re.compile(r"[0-9]{1,12}")
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
@@ -101,11 +102,12 @@ class Credentials:
         given = request.headers
         key_id, at, nonce = (given.get(f"x-qunce-{name}", "") for name in ("key-id", "timestamp", "nonce"))
         content = given.get("x-qunce-content-sha256", EMPTY_SHA256).lower()
-        if not (
-            key_id.isascii() and key_id.isdecimal() and len(key_id) < 10 and at.isascii() and at.isdecimal()
-            and len(at) < 13 and _NONCE.fullmatch(nonce) and _SHA256.fullmatch(content)
-        ):  # fmt: skip
-            raise Problem("bad_signature", {"detail": "X-Qunce-Key-Id, -Timestamp, -Nonce, -Content-Sha256"})
+        forms = (
+            ("Key-Id", _KEY_ID, key_id), ("Timestamp", _SECONDS, at), ("Nonce", _NONCE, nonce),
+            ("Content-Sha256", _SHA256, content),
+        )  # fmt: skip
+        if wrong := [f"X-Qunce-{name}" for name, form, text in forms if not form.fullmatch(text)]:
+            raise Problem("bad_signature", {"detail": ", ".join(wrong)})
         await asyncio.sleep(self._pace.wait_s(address_of(request)))
         secret = await self._ask(identity.signing_digest, int(key_id))
         wanted = signature(secret or bytes(32), request.method, target_of(request), at, nonce, content)

@@ -51,7 +51,9 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
         "请求不是由本平台的页面发出的", "the request was not made by a page of this platform",
         "请在平台页面上操作,或改用 API 密钥", "Do it on the platform's pages, or use an API key")),
     "not_found": (404, "Not found", Reason(
-        "没有 {path}", "there is nothing at {path}", "接口清单见 /api/openapi.json", "The interface is listed at /api/openapi.json")),
+        "{path} 没有内容,或不在您的权限之内", "there is nothing at {path}, or it is not yours to see",
+        "请核对地址与编号(接口清单见 /api/openapi.json);提交的结论保留一天,带 Idempotency-Key 的七天,列式与大批量数据须带",
+        "Check the address and the number (the interface is listed at /api/openapi.json); verdicts are kept for a day, with an Idempotency-Key for seven, those of columns and bulk only with one")),
     "no_queries": (404, "No queries", Reason(
         "这里没有 InfluxQL 查询,也无需建库", "there is no InfluxQL here, and no database to be created",
         "写入请用 POST /api/v2/write 或 /write;读取见 docs/interface.md", "Write to POST /api/v2/write or /write; how to read is in docs/interface.md")),

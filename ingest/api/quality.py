@@ -30,7 +30,7 @@ class Rates(Answer):
     transmission_rate: float | None
     """slots filled of those due"""
     validity_rate: float | None
-    """good of those judged"""
+    """valid of those judged"""
     effective_rate: float | None
     """transmission_rate × validity_rate"""
     timeliness: float | None
@@ -43,13 +43,17 @@ class SourceRates(Rates):
     source: str
     """name of the source"""
     received: int
-    """rows, by the source's clock"""
+    """rows of registered tags, by the source's clock, duplicates among them"""
     quarantined: int
-    """rows refused"""
+    """of them refused"""
     due: float | None
     """slots due that the source answers for"""
     filled: float | None
     """slots filled of those"""
+    judged: float | None
+    """readings in hours that were computed, and rows refused of registered tags"""
+    valid: float | None
+    """of those judged the readings whose quality is good"""
     latency_p95_s: float | None
     """95 % of live rows came within so many seconds"""
     last_received_at: datetime | None
@@ -70,9 +74,11 @@ class EquipmentRates(Rates):
     filled: int
     """slots filled of those"""
     received: int
-    """rows, by the source's clock"""
+    """readings stored and rows refused, by the source's clock: those judged"""
+    valid: int
+    """of them the readings whose quality is good"""
     quarantined: int
-    """rows refused"""
+    """of them refused"""
     stopped_s: float
     """seconds declared stopped, in which nothing was due"""
     last_received_at: datetime | None
@@ -113,7 +119,7 @@ class Quality(Answer):
     equipment: list[EquipmentRates]
     """a page of equipment, by code"""
     next: str | None
-    """for `after`; null: this was the last page"""
+    """for `cursor`; null: this was the last page"""
     refused: list[OpenRefusals]
     """what is open in the quarantine, by reason"""
 
@@ -305,7 +311,8 @@ def _rates(filled: float | None, due: float | None, valid: float | None, judged:
 def _source(one: SourceQuality) -> dict[str, Any]:
     return {
         "source": one.source, "received": one.received, "quarantined": one.quarantined, "due": one.due,
-        "filled": one.filled, **_rates(one.filled, one.due, one.valid, one.judged, one.timely, one.live),
+        "filled": one.filled, "judged": one.judged, "valid": one.valid,
+        **_rates(one.filled, one.due, one.valid, one.judged, one.timely, one.live),
         "latency_p95_s": one.p95_s, "last_received_at": one.last_received_at, "clock_ahead_s": one.clock_ahead_s,
     }  # fmt: skip
 
@@ -313,7 +320,8 @@ def _source(one: SourceQuality) -> dict[str, Any]:
 def _equipment(one: EquipmentQuality) -> dict[str, Any]:
     return {
         "equipment": one.equipment, "enterprise_uscc": one.enterprise_uscc, "due": one.due, "filled": one.filled,
-        "received": one.readings + one.quarantined, "quarantined": one.quarantined, "stopped_s": one.stopped_s,
+        "received": one.readings + one.quarantined, "valid": one.valid, "quarantined": one.quarantined,
+        "stopped_s": one.stopped_s,
         **_rates(one.filled, one.due, one.valid, one.readings + one.quarantined, one.timely, one.live),
         "last_received_at": one.last_received_at,
     }  # fmt: skip

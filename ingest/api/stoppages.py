@@ -61,7 +61,7 @@ class ChangeForm(Form):
 
     model_config = ConfigDict(populate_by_name=True)
     end: Annotated[Moment | None, Field(alias="to")] = None
-    """RFC 3339 with a zone; exclusive"""
+    """RFC 3339 with a zone; exclusive; null: until further notice; left out: as it is"""
     reason: Annotated[str | None, Field(min_length=1, max_length=500)] = None
     """in words"""
     voucher: Annotated[str | None, Field(max_length=200)] = None
@@ -179,8 +179,8 @@ def router(gate: Gate) -> APIRouter:
         unit = await gate.unit(request)
         given = await read_form(gate, request, ChangeForm)
         return await _made(
-            gate, stoppages.change, unit.unit_id, stoppage_id, path=request.url.path, end=given.end,
-            reason=given.reason, voucher=given.voucher,
+            gate, stoppages.change, unit.unit_id, stoppage_id, path=request.url.path,
+            ends="end" in given.model_fields_set, end=given.end, reason=given.reason, voucher=given.voucher,
         )  # fmt: skip
 
     @routes.delete(

@@ -165,6 +165,40 @@ def test_a_changed_interval_reopens_the_hours_from_where_it_holds(
     assert marked(conn) == []
 
 
+def test_another_interval_is_all_that_another_valid_from_changes(report: Reporting, conn: Connection) -> None:
+    def refused() -> list[tuple[str, str]]:
+        rows = conn.execute("SELECT place, reason FROM quarantine ORDER BY quarantine_id").fetchall()
+        conn.execute("DELETE FROM quarantine")
+        conn.commit()
+        return rows
+
+    def registered() -> tuple[object, ...]:
+        return conn.execute("SELECT unit, range_min, range_max FROM tag WHERE name = 'M1.t'").fetchone()
+
+    ranged = {**TAG, "range_min": -20.0, "range_max": 150.0}
+    report("tag", ranged)
+    assert registered() == ("Cel", -20, 150)
+    # With the mandatory fields only it would have taken the range away, and that from now on.
+    later = {**TAG, "interval_s": 30.0, "valid_from": at(20)}
+    report("tag", later, {**ranged, **later, "unit": "K"})
+    assert refused() == [
+        ("tag records[0].range_min", "differs_from_tag"),
+        ("tag records[1].unit", "differs_from_tag"),
+    ]
+    report("tag", {**ranged, "interval_s": 30.0, "valid_from": at(20)})
+    assert (refused(), registered()) == ([], ("Cel", -20, 150))
+    # The tag itself is corrected by its latest record, and by that one only; the same again is the same.
+    report("tag", {**ranged, "range_max": 99.0})
+    assert refused() == [("tag records[0].range_max", "differs_from_tag")]
+    report("tag", {**ranged, "interval_s": 30.0, "valid_from": at(20), "range_max": 99.0})
+    report("tag", ranged)
+    assert (refused(), registered()) == ([], ("Cel", -20, 99))
+    # Of a tag that is new the latest of what was reported says what it is.
+    new = {**ranged, "name": "M1.u", "signal": "u"}
+    report("tag", {**new, "unit": "K"}, {**new, "valid_from": at(3)})
+    assert refused() == [("tag records[0].unit", "differs_from_tag")]
+
+
 def test_a_changed_first_interval_reopens_what_was_before_it(report: Reporting, conn: Connection) -> None:
     compute(conn)
     report("tag", {**TAG, "interval_s": 5.0})

@@ -92,6 +92,9 @@ def test_a_unit_keeps_its_own_keys(module_dsn: str, operator: str) -> None:
             assert (me["unit"], me["permissions"]) == ("GD-SVC-A", ["keys:write", "measurements:write"])
 
             # A key gives out no more than it carries itself, neither by issuing nor by rotating.
+            for more in ("people:write", "operations:read"):
+                never = await client.post("/api/v1/keys", json={"name": "x", "scopes": [more, "codes:read"]})
+                assert (never.status_code, never.json()["parameters"]["scopes"]) == (403, more)
             narrow = bearer(secret)
             beyond = await client.post(
                 "/api/v1/keys", json={"name": "x", "scopes": ["datasets:read"]}, headers=narrow

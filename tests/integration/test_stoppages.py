@@ -150,14 +150,23 @@ def test_ending_a_stoppage_reopens_what_it_no_longer_covers(
     stopped = hours(conn).query("equipment_id == @machine and stopped_s > 0")
     assert len(stopped) == 15  # 14 whole hours of the day, and the one in progress
     with acting(api, unit):
-        ended = stoppages.change(api, unit.id, open_ended.stoppage_id, end=START + 12 * HOUR, voucher="V-1")
+        ended = stoppages.change(
+            api, unit.id, open_ended.stoppage_id, ends=True, end=START + 12 * HOUR, voucher="V-1"
+        )
     assert ended is not None
     assert (ended.voucher, ended.reason) == ("V-1", "搬迁")
     work(conn)
     stopped = hours(conn).query("equipment_id == @machine and stopped_s > 0")
     assert stopped["stopped_s"].tolist() == [3600, 3600]
+    # Words alone leave the end as it is; that it ends no more is said of the end.
+    with acting(api, unit):
+        assert stoppages.change(api, unit.id, ended.stoppage_id, reason="搬迁延期").end == ended.end
+        assert stoppages.change(api, unit.id, ended.stoppage_id, ends=True).end is None
+        assert stoppages.change(api, unit.id, ended.stoppage_id, ends=True).end is None
+    work(conn)
+    assert len(hours(conn).query("equipment_id == @machine and stopped_s > 0")) == 15
     told = conn.execute("SELECT action FROM audit_event WHERE unit_id = %s ORDER BY seq", (unit.id,))
-    assert [row[0] for row in told][-2:] == ["stoppage.declared", "stoppage.changed"]
+    assert [row[0] for row in told][-5:] == ["stoppage.declared", *["stoppage.changed"] * 4]
 
 
 def test_what_may_not_be_declared(loaded: tuple[Connection, Loaded], api: Connection) -> None:
