@@ -14,7 +14,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 JsonOption = Annotated[bool, typer.Option("--json", help="输出 JSON | as JSON")]
-TagsOption = Annotated[int, typer.Option(help="测点数 | tags in all", min=1)]
+TagsOption = Annotated[int, typer.Option(help="标签数 | tags in all", min=1)]
 
 
 @app.command()
@@ -95,11 +95,11 @@ def soak(
 def scale(
     as_json: JsonOption = False,
     rows: Annotated[int, typer.Option(help="每轮行数 | rows a pass", min=1000)] = 2_000_000,
-    tags: Annotated[str, typer.Option(help="测点数，逗号分隔 | numbers of tags")] = "10000,100000,1000000",
+    tags: Annotated[str, typer.Option(help="标签数，逗号分隔 | numbers of tags")] = "10000,100000,1000000",
     writers: Annotated[str, typer.Option(help="写入进程数：1、2、4、8 | numbers of writers")] = "1,2,4",
     rounds: Annotated[int, typer.Option(help="轮数，取中位数 | rounds; medians are taken", min=1)] = 2,
 ) -> None:
-    """多个写入进程与百万测点 | several writers, and up to a million tags."""
+    """多个写入进程与百万标签 | several writers, and up to a million tags."""
     from benchmarks import scale as benchmark
 
     found = benchmark.run(

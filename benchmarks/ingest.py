@@ -262,7 +262,7 @@ def show(found: dict[str, Any], console: Console) -> None:
     machine = found["machine"]
     size = found[next(name for name in ("raw_copy", "raw_copy_2") if name in found)]["rows_per_transaction"]
     table = Table(
-        title=f"接入 | ingest: {found['rows']:,} 行/轮 rows a pass, {found['tags']:,} 测点 tags, {found['rounds']} 轮 rounds",
+        title=f"接入 | ingest: {found['rows']:,} 行/轮 rows a pass, {found['tags']:,} 标签 tags, {found['rounds']} 轮 rounds",
         caption=f"{machine['cores']} × {machine['cpu']}, PostgreSQL {machine['postgresql']} ({machine['layout']}), "
         f"{size:,} 行/事务 rows a transaction of raw_copy, {machine['date']}",
         box=box.SIMPLE,

@@ -86,7 +86,7 @@ def show(found: dict[str, Any], console: Console) -> None:
     """The table for people."""
     table = Table(title=f"规模 | scale: 丢失 lost {found['lost']}, 重复 doubled {found['doubled']}")
     for column in (
-        "测点 tags",
+        "标签 tags",
         "写入进程 writers",
         "行/秒 rows/s",
         "占极限 of limit",

@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from dashboard import doors, ids, live
 from dashboard.board import Board
 from dashboard.boards import Boards
+from dashboard.handbook import EXAMPLE, Reached
 from dashboard.health import health
 from dashboard.login import OPEN, Wall, protections, viewer
 from dashboard.markup import SLOT
@@ -48,13 +49,14 @@ def attach(
     thresholds: Thresholds | None = None,
     open_paths: tuple[str, ...] = OPEN,
     provider: Provider | None = None,
+    reached: Reached = EXAMPLE,
 ) -> Dash:
     """Put the pages on `api`, behind a login. `dsn`: the database as the role `dashboard`.
 
     Call it last: Dash answers every path nobody else declared, so `/api/{rest:path}` must exist already.
     Everything outside `open_paths` needs a session from here on. The boards end with the application's
     lifespan. `period_s`: seconds between two readings of the database, and between pulses.
-    `provider`: an identity provider that vouches for people too.
+    `provider`: an identity provider that vouches for people too. `reached`: where units reach the platform.
     """
     authority = Authority(provider) if provider is not None else None
     hub = live.Hub()
@@ -63,7 +65,9 @@ def attach(
         on_renewed=lambda scope, snapshot: hub.publish(scope, _pulse(snapshot)), on_stopped=hub.dismiss,
     )  # fmt: skip
     api.state.boards = boards
-    doors.add_routes(api, sessions, secure=secure_cookie, expect=boards.of, authority=authority)
+    doors.add_routes(
+        api, sessions, secure=secure_cookie, expect=boards.of, authority=authority, reached=reached
+    )
     live.add_route(api, hub, sessions, boards.of)
     _with_lifespan(api, boards, hub, sessions, authority)
     folder = files("dashboard")

@@ -21,6 +21,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.requests import ClientDisconnect
 
 from dashboard import handbook, oidc
+from dashboard.handbook import EXAMPLE, Reached
 from dashboard.login import local_path, same_origin
 from dashboard.oidc import Authority
 from dashboard.texts import DEFAULT, Language, language_of, text
@@ -43,11 +44,12 @@ def add_routes(
     secure: bool,
     expect: Callable[[Principal], object],
     authority: Authority | None = None,
+    reached: Reached = EXAMPLE,
 ) -> None:
     """Declare /login, /login/end, /language/{code} and the documentation; all open, none shows data.
 
     `secure`: cookies for HTTPS only. `expect` is told who has just logged in;
-    `authority`: vouches for people too.
+    `authority`: vouches for people too; `reached`: where units reach the platform.
     """
 
     def language(request: Request) -> Language:
@@ -159,7 +161,7 @@ def add_routes(
         routes += [("/login/oidc", to_authority, "GET"), ("/login/oidc/back", from_authority, "GET")]
     for path, handler, method in routes:
         api.add_api_route(path, handler, methods=[method], include_in_schema=False, response_model=None)
-    handbook.add_routes(api, LANGUAGE_COOKIE)
+    handbook.add_routes(api, LANGUAGE_COOKIE, reached)
 
 
 async def _form(request: Request) -> dict[str, str]:

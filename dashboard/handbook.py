@@ -7,7 +7,8 @@ from functools import cache
 from html import escape
 from importlib.resources import files
 from string import Template
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -47,7 +48,18 @@ _MARKDOWN = (
 )
 
 
-def add_routes(api: FastAPI, language_cookie: str) -> None:
+class Reached(NamedTuple):
+    """Where units reach this platform, URLs; `mqtt` None: by HTTP only. What is pasted from the guide goes there."""
+
+    http: str
+    mqtt: str | None = None
+
+
+EXAMPLE = Reached("http://127.0.0.1:8760", "mqtt://127.0.0.1:21883")
+"""The addresses that stand in the documents."""
+
+
+def add_routes(api: FastAPI, language_cookie: str, reached: Reached = EXAMPLE) -> None:
     """Declare /docs and /docs/{name}; both open, neither shows data."""
 
     def first() -> RedirectResponse:
@@ -57,7 +69,7 @@ def add_routes(api: FastAPI, language_cookie: str) -> None:
         if name not in CHAPTERS:
             raise HTTPException(404)
         lang = language_of(request.cookies.get(language_cookie))
-        return HTMLResponse(page(name, lang))
+        return HTMLResponse(page(name, lang, reached))
 
     for path, handler in (("/docs", first), ("/docs/{name}", chapter)):
         api.add_api_route(
@@ -66,7 +78,7 @@ def add_routes(api: FastAPI, language_cookie: str) -> None:
 
 
 @cache
-def page(name: str, lang: Language) -> str:
+def page(name: str, lang: Language, reached: Reached = EXAMPLE) -> str:
     """A chapter as a whole document; in English where there is no Chinese one."""
     chinese = _FOLDER / f"{name}.zh-CN.md"
     source = chinese if lang == "zh" and chinese.is_file() else _FOLDER / f"{name}.md"
@@ -84,5 +96,18 @@ def page(name: str, lang: Language) -> str:
         links=links,
         other=other,
         other_name=escape(text(lang, "other_language")),
-        content=_MARKDOWN.render(source.read_text("utf-8"), {"name": name, "lang": lang, "other": other}),
+        content=_MARKDOWN.render(
+            _here(source.read_text("utf-8"), reached), {"name": name, "lang": lang, "other": other}
+        ),
     )
+
+
+def _here(source: str, reached: Reached) -> str:
+    """A document with this platform's addresses."""
+    source = source.replace(EXAMPLE.http, reached.http.rstrip("/"))
+    mqtt = urlsplit(reached.mqtt or "")
+    if mqtt.hostname:
+        port = mqtt.port or (8883 if mqtt.scheme == "mqtts" else 1883)
+        source = source.replace("QUNCE_MQTT_HOST:-127.0.0.1", f"QUNCE_MQTT_HOST:-{mqtt.hostname}")
+        source = source.replace("QUNCE_MQTT_PORT:-21883", f"QUNCE_MQTT_PORT:-{port}")
+    return source

@@ -15,7 +15,7 @@ class Text(NamedTuple):
 REASONS: dict[str, Text] = {
     # In order of how much they tell: of several, the last in this list is given for a group.
     "no_data": Text("该时段没有收到数据", "No data were received for this period"),
-    "no_signal": Text("设备未登记计算所需的测点", "The equipment has no tag for a signal that is needed"),
+    "no_signal": Text("设备未登记计算所需的标签", "The equipment has no tag for a signal that is needed"),
     "no_calendar": Text("未报送班次日历", "No shift calendar was reported"),
     "no_order": Text(
         "没有生产工单,计划单件时间(PRI)未知",

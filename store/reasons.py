@@ -211,7 +211,7 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
         "unknown_topic": Reason(
             "主题 {topic} 不在接口约定之内",
             "topic {topic} is none of the interface's",
-            "请发布到 qunce/v1/<单位代码>/measurements 或 …/measurements/<设备代码>",
+            "请发布到 qunce/v1/<单位代码>/measurements 或 …/measurements/<设备编号>",
             "Publish to qunce/v1/<unit code>/measurements or …/measurements/<equipment code>",
         ),
         "unknown_dataset": Reason(

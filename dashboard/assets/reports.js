@@ -58,6 +58,7 @@
     bar("upload", 0);
     var request = new XMLHttpRequest();
     var query = "?dry_run=" + parts.dry.checked + "&file_name=" + encodeURIComponent(chosen.name.slice(-200));
+    if (parts.voucher.value.trim()) { query += "&voucher=" + encodeURIComponent(parts.voucher.value.trim()); }
     if (parts.reason.value.trim()) { query += "&reason=" + encodeURIComponent(parts.reason.value.trim()); }
     request.open("POST", API + "/datasets/" + encodeURIComponent(parts.dataset.value) + "/files" + query);
     request.setRequestHeader("Content-Type", type(chosen));
@@ -197,9 +198,14 @@
     ["dragleave", "drop"].forEach(function (event) {
       parts.drop.addEventListener(event, function (e) { e.preventDefault(); parts.drop.classList.remove("is-over"); });
     });
-    parts.drop.addEventListener("drop", function (event) { pick(event.dataTransfer.files[0]); });
+    parts.drop.addEventListener("drop", function (event) {
+      if (event.dataTransfer.files.length > 1) {
+        parts.result.replaceChildren(make("p", { class: "report-problem", role: "alert" }, say("one_file")));
+      } else { pick(event.dataTransfer.files[0]); }
+    });
     parts.dry = make("input", { type: "checkbox", id: "reports-dry", onchange: refresh });
     parts.reason = make("input", { type: "text", id: "reports-reason", maxlength: 500 });
+    parts.voucher = make("input", { type: "text", id: "reports-voucher", maxlength: 500 });
     parts.button = make("button", { class: "button", type: "button", onclick: send });
     parts.bars = make("div", { class: "report-bars" });
     parts.result.before(parts.bars);  // where one looks next, and always in sight
@@ -210,6 +216,7 @@
       ]),
       parts.drop,
       make("label", { class: "report-label", for: "reports-reason" }, say("reason")), parts.reason,
+      make("label", { class: "report-label", for: "reports-voucher" }, say("voucher")), parts.voucher,
       make("label", { class: "report-switch" }, [parts.dry, " " + say("dry_run")]),
       parts.button);
     ask("/datasets").then(function (found) {

@@ -135,19 +135,21 @@ def create_api(
             raise Problem("not_found", {"path": request.url.path, "method": "GET"})
         return Response(downloads[name], media_type="application/octet-stream")
 
-    @app.api_route(
-        "/api/{rest:path}",
-        methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"],
-        include_in_schema=False,
-        dependencies=[OPEN],
-    )
-    async def nothing_here(rest: str, request: Request) -> None:
+    async def nothing_here(request: Request) -> None:
         # A catch-all takes every method, so it must tell a wrong method from a wrong path itself.
         allowed = methods_at(app, request.scope)
         code = "method_not_allowed" if allowed else "not_found"
         where = {"path": request.url.path, "method": request.method, "allow": ", ".join(allowed)}
         raise Problem(code, where)
 
+    for path in ("/api", "/api/{rest:path}"):
+        app.add_api_route(
+            path,
+            nothing_here,
+            methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"],
+            include_in_schema=False,
+            dependencies=[OPEN],
+        )
     require_declared(app)
     openapi.install(app)
     return app

@@ -258,6 +258,7 @@ class Demo:
                 ("各角色 roles", f"{self._ground.login}"),
                 ("沙箱 sandbox", f"{people.SANDBOX.code}  {sandbox_key}"),
                 ("开放接口 interface", f"{url}/api/v1  ({url}/api/openapi.json)"),
+                ("MQTT", settings.mqtt.public_url or ""),
                 ("接入文档 docs", f"{url}/docs"),
                 ("数据 data", str(self._ground.root)),
                 ("日志 logs", str(self._ground.logs)),

@@ -29,17 +29,22 @@ _ARROW = "application/vnd.apache.arrow.stream"
 _ENDS = 2**20
 _ERRORS_SHOWN = 20
 _BLOCK = 2**20
+_DELIMITERS = (",", ";", "\t")
 
 
 @dataclass
 class Outcome:
-    """Counts of all chunks, and the first of what was refused: (row of the file from 1, tag, text)."""
+    """Counts of all chunks, and the first of what was refused: (row of the file from 1, tag, text).
+
+    `before`: readings among the received of chunks that had been taken before, and were not stored again.
+    """
 
     chunks: int = 0
     rows: int = 0
     received: int = 0
     accepted: int = 0
     quarantined: int = 0
+    before: int = 0
     untimed: int = 0
     errors: list[tuple[int, str, str]] = field(default_factory=list)
 
@@ -76,15 +81,16 @@ def _batches(file: Path, mapping: Mapping) -> Iterator[Any]:
             _require(parquet.schema_arrow.names, mapping, file)
             yield from parquet.iter_batches(batch_size=_READINGS, columns=mapping.columns)
         return
-    codecs.lookup(mapping.csv.encoding)
     with file.open("rb") as binary:
-        head = binary.read(_BLOCK).decode(mapping.csv.encoding, "replace").removeprefix("\ufeff")
-    names = next(iter(_csv_names(head, mapping)), [])
-    _require(names, mapping, file)
+        head = binary.read(_BLOCK)
+    encoding = mapping.csv.encoding or _encoding(head)
+    text = head.decode(encoding, "replace").removeprefix("\ufeff")
+    delimiter = mapping.csv.delimiter or max(_DELIMITERS, key=lambda one: len(_names(text, one)))
+    _require(_names(text, delimiter), mapping, file)
     with pacsv.open_csv(
         file,
-        read_options=pacsv.ReadOptions(block_size=_BLOCK, encoding=mapping.csv.encoding, use_threads=False),
-        parse_options=pacsv.ParseOptions(delimiter=mapping.csv.delimiter),
+        read_options=pacsv.ReadOptions(block_size=_BLOCK, encoding=encoding, use_threads=False),
+        parse_options=pacsv.ParseOptions(delimiter=delimiter),
         convert_options=pacsv.ConvertOptions(
             include_columns=mapping.columns,
             column_types=dict.fromkeys(mapping.columns, pa.string()),
@@ -95,8 +101,17 @@ def _batches(file: Path, mapping: Mapping) -> Iterator[Any]:
         yield from reader
 
 
-def _csv_names(head: str, mapping: Mapping) -> Iterator[list[str]]:
-    yield from csv.reader(io.StringIO(head, newline=""), delimiter=mapping.csv.delimiter)
+def _encoding(head: bytes) -> str:
+    """That of a CSV by its beginning, which may end within a character."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return "gb18030"
+    return "utf-8"
+
+
+def _names(head: str, delimiter: str) -> list[str]:
+    return next(csv.reader(io.StringIO(head, newline=""), delimiter=delimiter), [])
 
 
 def _require(names: list[str], mapping: Mapping, file: Path) -> None:
@@ -178,14 +193,15 @@ def _send(service: Service, key: str, sending: Readings, outcome: Outcome) -> No
     if sending.table.num_rows == 0:
         return
     headers = {"Content-Type": _ARROW, "Idempotency-Key": key}
+    taken_before = False
     try:
-        body = service.post(
-            "/api/v1/measurements", arrow(sending.table), headers, {"mode": "backfill"}
-        ).json()
+        answer = service.post("/api/v1/measurements", arrow(sending.table), headers, {"mode": "backfill"})
+        body, taken_before = answer.json(), "Idempotent-Replayed" in answer.headers
     except Refused as refused:
         if refused.status != 422 or "quarantined" not in refused.body:
             raise
         body = refused.body
+    outcome.before += body["received"] if taken_before else 0
     for count in ("received", "accepted", "quarantined"):
         setattr(outcome, count, getattr(outcome, count) + body[count])
     for error in body["errors"]:
@@ -236,6 +252,13 @@ def show(outcome: Outcome, console: Console) -> None:
             f"   拒收 refused {outcome.quarantined:,}   时间无法识别 without a time {outcome.untimed:,}"
         )
     )
+    if outcome.before:
+        console.print(
+            Text(
+                f"其中 {outcome.before:,} 条此前已收,没有重复入库 / taken before, and not stored again",
+                style="yellow",
+            )
+        )
     if outcome.errors:
         table = Table(title="被拒收的(前 20 条) | refused: the first 20")
         for name in ("行 row", "标签 tag", "原因与处理 | rule and how to mend"):

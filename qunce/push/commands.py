@@ -178,7 +178,7 @@ def _service(url: str | None, key: str | None) -> Service:
         raise Refused("缺少接口地址 / the address is missing: --url or QUNCE_URL")
     if not key:
         raise Refused("缺少密钥 / the key is missing: --key or QUNCE_KEY")
-    return Service(url, key)
+    return Service(url, key, on_wait=lambda why: typer.echo(why, err=True))
 
 
 def _say(message: str) -> int:

@@ -69,10 +69,10 @@ class Quality(_Model):
 
 
 class Csv(_Model):
-    """How a CSV is written."""
+    """How a CSV is written; what is left out is found by the file's beginning."""
 
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    encoding: str = "utf-8"
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    encoding: str | None = None
 
 
 class Mapping(_Model):

@@ -25,9 +25,10 @@ class Refused(Exception):
 
 
 class Service:
-    """A connection to the interface at `url`; used by one thread."""
+    """A connection to the interface at `url`; used by one thread. `on_wait` is told why it takes longer."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, on_wait: Callable[[str], None] = lambda _: None) -> None:
+        self._on_wait = on_wait
         headers = {"Authorization": f"Bearer {key}", "User-Agent": "qunce-push"}
         self._client = httpx.Client(
             base_url=url.rstrip("/"), headers=headers, timeout=httpx.Timeout(60, connect=10)
@@ -70,6 +71,9 @@ class Service:
                 if left == 1:
                     message = f"接口无法连接 / the interface cannot be reached: {str(error) or type(error).__name__}"
                     raise Refused(message) from error
+                self._on_wait(
+                    f"接口无法连接,{pause:.0f} 秒后重试(还有 {left - 1} 次) / cannot be reached: again in {pause:.0f} s, {left - 1} more times"
+                )
                 time.sleep(pause)
             except (httpx.InvalidURL, UnicodeEncodeError) as error:
                 raise Refused(f"地址或密钥无效 / no valid address or key: {error}") from error
@@ -79,7 +83,11 @@ class Service:
                 if answer.status_code not in _AGAIN or left == 1:
                     raise _refusal(answer)
                 said = answer.headers.get("retry-after", "")
-                time.sleep(min(float(said) if said.isdecimal() else pause, _LONGEST_PAUSE_S))
+                wait = min(float(said) if said.isdecimal() else pause, _LONGEST_PAUSE_S)
+                self._on_wait(
+                    f"接口繁忙(HTTP {answer.status_code}),{wait:.0f} 秒后重试 / busy (HTTP {answer.status_code}): again in {wait:.0f} s"
+                )
+                time.sleep(wait)
             pause = min(pause * 2, _LONGEST_PAUSE_S)
         raise AssertionError("the last try returns or raises")
 

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from dashboard.handbook import CHAPTERS, page
+from dashboard.handbook import CHAPTERS, Reached, page
 from dashboard.texts import Language
 
 LANGUAGES = get_args(Language)
@@ -30,6 +30,16 @@ def test_every_link_of_a_chapter_leads_to_what_is_there(name: str, lang: Languag
             assert f'id="{part}"' in page(found[1] or name, lang), href
         else:
             assert found[1] in CHAPTERS, href
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_what_is_pasted_from_the_guide_goes_to_this_platform(lang: Language) -> None:
+    html = page("guide", lang, Reached("https://gd.example/", "mqtts://mq.example"))
+    assert "QUNCE_URL:-https://gd.example}" in html
+    assert "QUNCE_MQTT_HOST:-mq.example}" in html
+    assert "QUNCE_MQTT_PORT:-8883}" in html
+    assert "8760" not in html
+    assert "21883" not in html
 
 
 def test_the_guide_is_in_the_readers_language() -> None:

@@ -365,7 +365,10 @@ def test_measurements_are_filled_back_and_an_interrupted_run_goes_on(
     outcome = json.loads(said[said.index("{") :])
     assert (code, outcome["chunks"], outcome["received"], outcome["accepted"]) == (0, 3, n, n)
     assert not progress_file(file).exists()
-    assert qunce(client, "push", file, "--mapping", mapping)[0] == 0  # again as a whole: nothing is doubled
+    code, said = qunce(
+        client, "push", file, "--mapping", mapping, "--json"
+    )  # again as a whole: nothing is doubled
+    assert (code, json.loads(said[said.index("{") :])["before"]) == (0, n)
     with connect(module_dsn, application="test", autocommit=True) as conn:
         deadline = time.monotonic() + 60
         stored = "SELECT count(*) FROM measurement JOIN tag USING (tag_id) WHERE name = 'A0.produced'"

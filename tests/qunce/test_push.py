@@ -14,7 +14,7 @@ from rich.console import Console
 
 from ingest.arrow import decode_arrow
 from qunce.push.backfill import arrow, check, chunks, identity
-from qunce.push.mapping import Mapping, MappingError, read_mapping
+from qunce.push.mapping import Csv, Mapping, MappingError, read_mapping
 from qunce.push.readings import readings
 
 WIDE = Mapping.model_validate(
@@ -139,11 +139,22 @@ def test_a_file_is_cut_at_the_same_rows_whatever_its_blocks(tmp_path: Path, form
     assert "M1.x" in console.file.getvalue()
 
 
-def test_a_csv_of_a_chinese_windows(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("said", "encoding", "delimiter"),
+    [
+        ({"delimiter": ";", "encoding": "gb18030"}, "gbk", ";"),
+        ({}, "gbk", ";"),
+        ({}, "utf-8-sig", "\t"),
+        ({}, "utf-8", ","),
+    ],
+)
+def test_a_csv_of_a_chinese_windows(
+    tmp_path: Path, said: dict[str, str], encoding: str, delimiter: str
+) -> None:
     path = tmp_path / "f.csv"
-    path.write_bytes("时间;产量;状态;q\n2026-11-23 08:00:00;3;运行;192\n".encode("gbk"))
-    mapping = WIDE.model_copy(update={"csv": Mapping.model_validate(
-        {"time": {"column": "t"}, "tags": {"v": "x"}, "csv": {"delimiter": ";", "encoding": "gb18030"}}).csv})  # fmt: skip
+    text = "时间;产量;状态;q\n2026-11-23 08:00:00;3;运行;192\n"
+    path.write_bytes(text.replace(";", delimiter).encode(encoding))
+    mapping = WIDE.model_copy(update={"csv": Csv.model_validate(said)})
     [(_, rows)] = chunks(path, mapping)
     assert [one[:4] for one in sent(rows, mapping)] == [
         ("M1.produced", T, 3.0, None),

@@ -36,7 +36,7 @@ AsOf = Annotated[
     Query(description="RFC 3339 with a zone: as it was known then; default: as it is known now"),
 ]
 PilotCode = Annotated[str | None, Query(max_length=200, description="试点代码 | code of a pilot")]
-EquipmentCode = Annotated[str | None, Query(max_length=200, description="设备代码 | code of an equipment")]
+EquipmentCode = Annotated[str | None, Query(max_length=200, description="设备编号 | code of an equipment")]
 SourceKey = Annotated[
     str | None, Query(max_length=200, description="数据来源,见 GET /api/v1/sources | a source of data")
 ]

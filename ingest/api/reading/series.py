@@ -131,7 +131,7 @@ def router(gate: Gate) -> APIRouter:
         """
         wanted = names("tags", tags, MOST_TAGS)
         if not wanted:
-            raise bad_parameter("tags", "没有给出测点", "names no tag")
+            raise bad_parameter("tags", "没有给出标签", "names no tag")
         end = to or datetime.now(UTC)
         start = from_ or end - timedelta(hours=24)
         if start >= end:
@@ -164,7 +164,7 @@ def _series(
             )
             zh = (
                 f"{tag.name}:这段时间的读数过多,一次回答最多在 {_STATEMENT_S} 秒内读取 {MOST_READINGS:,} 条;"
-                "请缩短时间、减少测点,或从 /api/v1/export/readings 导出"
+                "请缩短时间、减少标签,或从 /api/v1/export/readings 导出"
             )
             raise bad_parameter("from", zh, detail) from too_many
         left -= read
