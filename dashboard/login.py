@@ -17,6 +17,7 @@ from store.identity import Principal
 from store.sessions import SESSION_COOKIE, Sessions
 
 OPEN = (
+    "/api",
     "/api/",
     "/write",
     "/query",
