@@ -210,10 +210,15 @@ def _changed_by_schedule(
             one for one in zip(_OF_THE_TAG, holds[name], said, strict=True) if one[1] != one[2]
         )
         parameters = {
-            "field": field, "before": str(before), "got": str(got), "valid_from": record["valid_from"],
+            "field": field, "before": _plain(before), "got": _plain(got),
+            "valid_from": local(datetime.fromisoformat(record["valid_from"])),
             "latest": local(latest[name]),
         }  # fmt: skip
         found[i] = Problem(i, field, "differs_from_tag", parameters)
+
+
+def _plain(value: Any) -> str:
+    return "null" if value is None else str(value)
 
 
 def _of_the_tag(record: Mapping[str, Any]) -> tuple[Any, ...]:
