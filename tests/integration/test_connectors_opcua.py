@@ -171,7 +171,7 @@ def test_absent_killed_and_started_again(factory: Factory):
                 before = len(sink.readings())
                 await asyncio.to_thread(factory.start)
                 assert await sink.more_than(before, 15) < 5
-                assert journal.state == "ok"
+                await until(lambda: journal.state == "ok")  # said once the readings are through
                 factory.kill()
                 await until(lambda: journal.state == "recoverable")
 
