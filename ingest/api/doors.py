@@ -70,6 +70,8 @@ def require_known(request: Request) -> None:
     A filter that is misspelt would otherwise be no filter, and the answer another one than was asked for.
     """
     given = request.query_params
+    if not given:
+        return
     known = sorted(_parameters(request.scope["route"].dependant))
     for name in given:
         if name not in known:
