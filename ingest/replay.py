@@ -40,7 +40,7 @@ from store.database import Connection
 from store.quarantine import ARROW_STREAM, Filter, Held
 from store.reasons import Reason
 from store.tags import UnitTags, unit_tags
-from store.times import local, moment
+from store.times import moment, shown
 
 PAGE = 2000
 """Entries taken at once: locked together, and in memory."""
@@ -401,7 +401,7 @@ def _open(
     """The batch without readings of a closed period (source times before it, µs UTC), which it refuses."""
     if closed_until is None or not (closed := batch.ts < closed_until).any():
         return batch, index
-    until = local(moment(closed_until))
+    until = shown(closed_until)
     refused = []
     for i in np.flatnonzero(closed).tolist():
         tag, ts = batch.tags[batch.tag_index[i]], int(batch.ts[i])
@@ -410,17 +410,10 @@ def _open(
             "tag": tag, "ts": ts, "value": float(batch.value[i]) if text is None else text,
             "quality": (int(batch.quality[i]) & 0xFFFF) << 16,
         }  # fmt: skip
-        parameters = {"tag": tag, "ts": _shown(ts), "closed_until": until}
+        parameters = {"tag": tag, "ts": shown(ts), "closed_until": until}
         place, original = f"records[{index[i]}].ts", msgspec.json.encode(content)
         refused.append(Refusal(place, "period_closed", parameters, original, tag, ts))
     return batch.take(~closed, tuple(refused)), index[~closed]
-
-
-def _shown(us: int) -> str:
-    try:
-        return local(moment(us))
-    except OverflowError:
-        return f"{us} µs"
 
 
 def _source(entry: Held) -> str:

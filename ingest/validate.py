@@ -14,7 +14,7 @@ from ingest.batch import Batch, Refusal
 from ingest.decoded import Origin, place_of
 from store.signals import ENUMERATIONS
 from store.tags import DATA_TYPES, UnitTags
-from store.times import local, moment
+from store.times import shown
 
 CLOCK_AHEAD_US = 5 * 60 * 1_000_000
 """How far a source's clock may be ahead of ours."""
@@ -113,15 +113,15 @@ def _check_time(batch: Batch, now_us: int, closed_until: int | None, findings: _
         ahead = ts - now_us
         late = ahead > CLOCK_AHEAD_US
         limit = CLOCK_AHEAD_US // 1_000_000
-        shown = _shown(ts, late)
-        findings.refuse(late, "clock_ahead", {"ts": shown, "ahead_s": ahead // 1_000_000, "limit_s": limit})
+        at = _shown(ts, late)
+        findings.refuse(late, "clock_ahead", {"ts": at, "ahead_s": ahead // 1_000_000, "limit_s": limit})
     if now_us - oldest > OLDEST_US:
         old = ts < now_us - OLDEST_US
-        limit_at = _iso(now_us - OLDEST_US)
+        limit_at = shown(now_us - OLDEST_US)
         findings.refuse(old, "timestamp_too_old", {"ts": _shown(ts, old), "limit": limit_at})
     if closed_until is not None and oldest < closed_until:
         closed = ts < closed_until
-        parameters = {"ts": _shown(ts, closed), "closed_until": _iso(closed_until)}
+        parameters = {"ts": _shown(ts, closed), "closed_until": shown(closed_until)}
         findings.refuse(closed, "period_closed", parameters)
 
 
@@ -205,7 +205,7 @@ def _kept(
 
 def _shown(ts: npt.NDArray[np.int64], where: npt.NDArray[np.bool_]) -> npt.NDArray[np.object_]:
     return np.array(
-        [_iso(t) if here else "" for t, here in zip(ts.tolist(), where.tolist(), strict=True)], object
+        [shown(t) if here else "" for t, here in zip(ts.tolist(), where.tolist(), strict=True)], object
     )
 
 
@@ -231,17 +231,10 @@ def _refusal(batch: Batch, i: int, place: str, reason: str, parameters: dict[str
     tag, ts = batch.tags[batch.tag_index[i]], int(batch.ts[i])
     content = {
         "tag": tag,
-        "ts": _iso(ts),
+        "ts": shown(ts),
         "value": float(batch.value[i]) if text is None else text,
         "quality": (int(batch.quality[i]) & 0xFFFF) << 16,
     }
     if reason == "unknown_tag":
         parameters = {"tag": tag}
     return Refusal(place, reason, parameters, msgspec.json.encode(content), tag, ts)
-
-
-def _iso(us: int) -> str:
-    try:
-        return local(moment(us))
-    except OverflowError:
-        return f"{us} µs"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -15,12 +15,12 @@ from ingest.batch import Breach, Refusal
 from ingest.breaches import field_of, told
 from ingest.datasets.record import Record
 from ingest.datasets.registry import DATASETS
+from store.times import LOCAL
 
 MAX_RECORDS = 5_000
 _FIELD_SHOWN = 100
 _BREACHES_TOLD = 20
 """Of one record, at most."""
-_LOCAL = timezone(timedelta(hours=8))
 _INSTANT = timedelta(microseconds=1)
 
 
@@ -73,11 +73,11 @@ def _end_of(span: str) -> datetime:
     """The end, exclusive, of a year, quarter, month or day of +08:00."""
     year, _, rest = span.partition("-")
     if not rest:
-        return datetime(int(year) + 1, 1, 1, tzinfo=_LOCAL)
+        return datetime(int(year) + 1, 1, 1, tzinfo=LOCAL)
     if len(rest) > 2:
-        return datetime.fromisoformat(span).replace(tzinfo=_LOCAL) + timedelta(days=1)
+        return datetime.fromisoformat(span).replace(tzinfo=LOCAL) + timedelta(days=1)
     last = 3 * int(rest[1]) if rest.startswith("Q") else int(rest)
-    return datetime(int(year) + last // 12, last % 12 + 1, 1, tzinfo=_LOCAL)
+    return datetime(int(year) + last // 12, last % 12 + 1, 1, tzinfo=LOCAL)
 
 
 class _Withdraws(msgspec.Struct):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from ingest.breaches import broken, called
+from store.times import LOCAL
 
-_LOCAL = timezone(timedelta(hours=8))
 _AHEAD = timedelta(days=1)
 """So far a statement may be ahead of our clock: somebody's day may begin before ours."""
 
@@ -55,5 +55,5 @@ def _begins(said: datetime | date | str) -> datetime:
     if isinstance(said, str):
         year, _, rest = said.partition("-")
         month = 1 if not rest else 3 * int(rest[1]) - 2 if rest.startswith("Q") else int(rest)
-        return datetime(int(year), month, 1, tzinfo=_LOCAL)
-    return datetime(said.year, said.month, said.day, tzinfo=_LOCAL)
+        return datetime(int(year), month, 1, tzinfo=LOCAL)
+    return datetime(said.year, said.month, said.day, tzinfo=LOCAL)

@@ -13,9 +13,8 @@ from openpyxl.utils.datetime import WINDOWS_EPOCH, from_excel
 
 from ingest.sheets.columns import KINDS, Column, Kind, folded
 from ingest.sheets.harmless import original
+from store.times import LOCAL
 
-ZONE = timezone(timedelta(hours=8))
-"""Of a time that names none: the template says so."""
 EXCEL_ERRORS = frozenset(
     {"#N/A", "#REF!", "#DIV/0!", "#VALUE!", "#NAME?", "#NULL!", "#NUM!", "#GETTING_DATA", "#SPILL!", "#CALC!"}
 )
@@ -165,7 +164,8 @@ def _moment(column: Column, raw: Any, epoch: datetime) -> str:
     found = _moment_of(raw, epoch)
     if found is None:
         raise _wrong(column, raw, "moment")
-    return (found if found.tzinfo is not None else found.replace(tzinfo=ZONE)).isoformat()
+    # A time that names no zone is of ours: the template says so.
+    return (found if found.tzinfo is not None else found.replace(tzinfo=LOCAL)).isoformat()
 
 
 def _moment_of(raw: Any, epoch: datetime) -> datetime | None:

@@ -18,12 +18,12 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from ingest.datasets import DATASETS
 from ingest.sheets.bounds import MOST_ROWS
-from ingest.sheets.cells import ZONE
 from ingest.sheets.columns import KINDS, Column, columns_of, title_of
 from ingest.sheets.harmless import harmless, put_text
 from ingest.sheets.judging import example_records
 from ingest.sheets.reading import CHOICES_SHEET, GUIDE_SHEET
 from ingest.sheets.saving import saved
+from store.times import LOCAL
 
 _HEADING, _FIELDS, _FIRST = 3, 4, 5
 _FORMATS = {"date": "yyyy-mm-dd", "moment": "yyyy-mm-dd hh:mm", "number": "General", "integer": "0"}
@@ -127,7 +127,7 @@ def _written(column: Column, value: Any) -> str:
 
 
 def _local(value: str) -> datetime:
-    return datetime.fromisoformat(value).astimezone(ZONE).replace(tzinfo=None)
+    return datetime.fromisoformat(value).astimezone(LOCAL).replace(tzinfo=None)
 
 
 def _put(cell: Any, column: Column, value: Any) -> None:
