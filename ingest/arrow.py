@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.batch import Batch, Mode, Refusal
-from ingest.decoded import MAX_ROWS, MAX_TEXT, Decoded, Malformed, check_names, mode_of, worded
+from ingest.decoded import MAX_ROWS, MAX_TEXT, Decoded, Malformed, check_names, mode_of, wrong_shape
 from ingest.quality import NAMES
 
 CONTENT_TYPE = "application/vnd.apache.arrow.stream"
@@ -97,11 +97,11 @@ def _survey(body: bytes) -> None:
         batches += 1
         rows += length if message.type == "record batch" else 0
         if batches > MAX_RECORD_BATCHES:
-            said = worded(
+            raise wrong_shape(
+                "$",
                 f"record batch 与 dictionary 超过 {MAX_RECORD_BATCHES} 个",
                 f"more than {MAX_RECORD_BATCHES} record batches and dictionaries",
             )
-            raise Malformed("wrong_shape", {"place": "$"} | said)
         if length < 0 or length > MAX_ROWS or rows > MAX_ROWS:
             raise Malformed("too_many_rows", {"limit": str(MAX_ROWS), "got": str(max(length, rows))})
     if bytes(body[source.tell() :]).strip(b"\0"):
@@ -142,9 +142,7 @@ def _check_schema(schema: pa.Schema) -> None:
         if name not in COLUMNS:
             raise Malformed("unknown_field", {"field": name, "known": known})
         if names.count(name) > 1:
-            raise Malformed(
-                "wrong_shape", {"place": name} | worded("该列出现两次", "the column is there twice")
-            )
+            raise wrong_shape(name, "该列出现两次", "the column is there twice")
     for name in ("tag", "ts"):
         if name not in names:
             raise Malformed("missing_field", {"field": name})
@@ -157,10 +155,11 @@ def _check_schema(schema: pa.Schema) -> None:
         if not fits(kind):
             raise Malformed("wrong_type", {"field": name, "expected": expected, "got": str(kind)})
         if name == "value" and "text" in names and _is_text(kind):
-            said = worded(
-                "与 text 列同用时,value 列应为数字", "beside a column text, the column value holds numbers"
+            raise wrong_shape(
+                "value",
+                "与 text 列同用时,value 列应为数字",
+                "beside a column text, the column value holds numbers",
             )
-            raise Malformed("wrong_shape", {"place": "value"} | said)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -28,6 +28,7 @@ from ingest.decoded import (
     place_of,
     values_column,
     worded,
+    wrong_shape,
 )
 from ingest.quality import quality_column
 from ingest.rfc3339 import BadTime, epoch_us, epoch_us_column
@@ -167,10 +168,8 @@ def decode_measurements(
     who = _Who(unit, source, received_at, precision, equipment_tag)
     try:
         decoded = _measurements(body, who)
-    except RecursionError as error:
-        raise too_deep() from error
-    except UnicodeDecodeError as error:
-        raise not_utf8(body) from error
+    except UNREADABLE as error:
+        raise unreadable(body, error) from error
     if mode is None or mode == decoded.batch.mode:
         return decoded
     return replace(decoded, batch=replace(decoded.batch, mode=mode_of(mode)))
@@ -180,10 +179,8 @@ def decode_values(body: bytes, *, equipment: str, unit: str, source: str, receiv
     """Decode `{"ts", "values": {signal: value}}` of one equipment. Raises Malformed."""
     try:
         return _one_time(body, equipment, _Who(unit, source, received_at))
-    except RecursionError as error:
-        raise too_deep() from error
-    except UnicodeDecodeError as error:
-        raise not_utf8(body) from error
+    except UNREADABLE as error:
+        raise unreadable(body, error) from error
 
 
 def _measurements(body: bytes, who: _Who) -> Decoded:
@@ -191,14 +188,9 @@ def _measurements(body: bytes, who: _Who) -> Decoded:
         parsed = _BODY.decode(body)
     except msgspec.ValidationError as error:
         return _row_by_row(body, error, who)
-    except msgspec.DecodeError as error:
-        raise malformed_json(body, error) from error
     given = (parsed.records, parsed.columns, parsed.metrics, parsed.fields)
     if sum(form is not None for form in given) != 1:
-        raise Malformed(
-            "wrong_shape",
-            {"place": "$"} | worded("须有 records 或 columns 之一", "needs either records or columns"),
-        )
+        raise wrong_shape("$", "须有 records 或 columns 之一", "needs either records or columns")
     if parsed.metrics is not None:
         return _from_metrics(parsed.metrics, parsed, who)
     if parsed.fields is not None:
@@ -221,11 +213,7 @@ def _measurements(body: bytes, who: _Who) -> Decoded:
 def _single(body: _Body, fields: dict[str, Any]) -> Metric:
     """Telegraf's form of one metric by itself. Raises Malformed."""
     if body.name is None or isinstance(body.tags, list):
-        raise Malformed(
-            "wrong_shape",
-            {"place": "$"}
-            | worded("metric 须有 name,tags 为对象", "a metric has a name, and tags as an object"),
-        )
+        raise wrong_shape("$", "metric 须有 name,tags 为对象", "a metric has a name, and tags as an object")
     return Metric(body.name, fields, body.tags or {}, body.timestamp)
 
 
@@ -242,8 +230,6 @@ def _one_time(body: bytes, equipment: str, who: _Who) -> Decoded:
         parsed = _VALUES.decode(body)
     except msgspec.ValidationError as error:
         raise _misshapen(error, _Values) from error
-    except msgspec.DecodeError as error:
-        raise malformed_json(body, error) from error
     n = len(parsed.values)
     rows = _Rows(
         [f"{equipment}.{signal}" for signal in parsed.values],
@@ -278,15 +264,11 @@ def _from_columns(body: _Body, columns: _Columns, who: _Who) -> Decoded:
     if columns.quality is not None:
         lengths.add(len(columns.quality))
     if len(lengths) > 1:
-        raise Malformed(
-            "wrong_shape", {"place": "columns"} | worded("各列长度不同", "columns differ in length")
-        )
+        raise wrong_shape("columns", "各列长度不同", "columns differ in length")
     tags = body.tags or []
     if isinstance(tags, dict):
-        raise Malformed(
-            "wrong_shape",
-            {"place": "tags"}
-            | worded("与 columns 同用时,tags 为名称列表", "beside columns, tags is a list of names"),
+        raise wrong_shape(
+            "tags", "与 columns 同用时,tags 为名称列表", "beside columns, tags is a list of names"
         )
     check_names(tags)
 
@@ -299,9 +281,7 @@ def _from_columns(body: _Body, columns: _Columns, who: _Who) -> Decoded:
         tag_index = np.array(columns.tag, np.int32)
         ts = np.array(columns.ts, np.int64)
     except OverflowError as error:
-        raise Malformed(
-            "wrong_shape", {"place": "columns"} | worded("整数过大", "an integer is too large")
-        ) from error
+        raise wrong_shape("columns", "整数过大", "an integer is too large") from error
     keep = (tag_index >= 0) & (tag_index < len(tags))
     refused = [
         refusal(
@@ -377,12 +357,8 @@ def decode_ndjson(
             row = _ROW.decode(line)
         except msgspec.ValidationError as fault:
             rows.refused.append(_row_fault(i, line, fault, origin))
-        except msgspec.DecodeError as broken:
-            rows.refused.append(_line_fault(i, line, malformed_json(line, broken), origin))
-        except UnicodeDecodeError:
-            rows.refused.append(_line_fault(i, line, not_utf8(line), origin))
-        except RecursionError:
-            rows.refused.append(_line_fault(i, line, too_deep(), origin))
+        except UNREADABLE as broken:
+            rows.refused.append(_line_fault(i, line, unreadable(line, broken), origin))
         else:
             rows.add(i, row)
     return _from_rows(rows, _Head(mode_of(mode or "live")), _Who(unit, source, received_at), origin)
@@ -432,13 +408,11 @@ def _from_rows(rows: _Rows, head: _Head, who: _Who, origin: Origin | None = None
 def _row_by_row(body: bytes, error: msgspec.ValidationError, who: _Who) -> Decoded:
     """Somewhere a row has the wrong shape: take every row by itself, with its original bytes."""
     if body.count(b",") > _MOST_COMMAS:  # 16 MiB of nothing but commas would take a gigabyte
-        raise Malformed("wrong_shape", {"place": "$"} | in_words(error)) from error
+        raise other_form(error) from error
     try:
         parsed = _RAW_BODY.decode(body)
     except msgspec.ValidationError as outer:
         raise _misshapen(outer, _Body) from outer
-    except msgspec.DecodeError as broken:  # further on than the wrong row
-        raise malformed_json(body, broken) from broken
     if parsed.metrics is not None and parsed.records is None:
         check_rows(len(parsed.metrics))
         return _from_metrics(map(_metric, parsed.metrics), parsed, who)
@@ -453,7 +427,7 @@ def _row_by_row(body: bytes, error: msgspec.ValidationError, who: _Who) -> Decod
             rows.refused.append(_row_fault(i, bytes(raw), fault))
             continue
         except msgspec.DecodeError as broken:
-            raise malformed_json(bytes(raw), broken) from broken
+            raise unreadable(bytes(raw), broken) from broken
         rows.add(i, row)
     return _from_rows(rows, parsed, who)
 
@@ -462,18 +436,18 @@ def _misshapen(error: msgspec.ValidationError, within: type[msgspec.Struct]) -> 
     """A body of another form; `within`: what a field that is not known was found in."""
     if (field := _unknown(str(error))) is not None:
         return Malformed("unknown_field", {"field": field, "known": _fields(within)})
-    return Malformed("wrong_shape", {"place": "$"} | in_words(error))
+    return other_form(error)
 
 
-def in_words(error: msgspec.ValidationError) -> dict[str, str]:
-    """What msgspec says of a body of another form, as a refusal's parameters."""
+def other_form(error: msgspec.ValidationError) -> Malformed:
+    """What msgspec says of a body of another form, as ours."""
     en = str(error)
     zh = en
     if (expected := _EXPECTED.fullmatch(en)) is not None:
         zh = f"{expected[3] or '$'} 应为 {expected[1]},收到 {expected[2]}"
     elif en.startswith("Object missing required field"):
         zh = f"缺少 {en.split('`')[1]}"
-    return worded(zh, en)
+    return wrong_shape("$", zh, en)
 
 
 def _unknown(text: str) -> str | None:
@@ -493,7 +467,7 @@ def _metric(raw: msgspec.Raw) -> Metric | Faulty:
         refusal = _row_fault(0, original, fault)
         return Faulty(refusal.reason, refusal.parameters, original)
     except msgspec.DecodeError as broken:
-        raise malformed_json(original, broken) from broken
+        raise unreadable(original, broken) from broken
 
 
 def _row_fault(i: int, raw: bytes, fault: msgspec.ValidationError, origin: Origin | None = None) -> Refusal:
@@ -538,8 +512,18 @@ def _column_row(columns: _Columns, i: int, tag: str | None) -> bytes:
     return msgspec.json.encode(row)
 
 
-def malformed_json(body: bytes, error: msgspec.DecodeError) -> Malformed:
-    """msgspec's error as ours, with line and column (both from 1)."""
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises of bytes that are no JSON."""
+
+
+def unreadable(body: bytes, error: Exception) -> Malformed:
+    """One of UNREADABLE as ours, with line and column in the body (both from 1)."""
+    if isinstance(error, RecursionError):  # brackets within brackets, beyond what any reader takes
+        return Malformed(
+            "malformed_json", {"line": "1", "column": "1"} | worded("嵌套过深", "nested too deeply")
+        )
+    if isinstance(error, UnicodeDecodeError):
+        return _malformed_at(body, _no_utf8_at(body), "不是合法的 UTF-8", "invalid UTF-8")
     text = str(error)
     head, _, tail = text.rpartition("(byte ")
     offset = int(tail.rstrip(")")) if head and tail.rstrip(")").isdigit() else len(body)
@@ -547,14 +531,13 @@ def malformed_json(body: bytes, error: msgspec.DecodeError) -> Malformed:
     return _malformed_at(body, offset, _JSON_ZH.get(detail, detail), detail)
 
 
-def not_utf8(body: bytes) -> Malformed:
-    """For a UnicodeDecodeError, which tells a place within some text: bytes that are no UTF-8."""
-    offset = len(body)
+def _no_utf8_at(body: bytes) -> int:
+    """Where bytes are no UTF-8; msgspec tells a place within some text."""
     try:
         body.decode()
     except UnicodeDecodeError as error:
-        offset = error.start
-    return _malformed_at(body, offset, "不是合法的 UTF-8", "invalid UTF-8")
+        return error.start
+    return len(body)
 
 
 def _malformed_at(body: bytes, offset: int, zh: str, en: str) -> Malformed:
@@ -562,8 +545,3 @@ def _malformed_at(body: bytes, offset: int, zh: str, en: str) -> Malformed:
     line = before.count(b"\n") + 1
     column = offset - (before.rfind(b"\n") + 1) + 1
     return Malformed("malformed_json", {"line": str(line), "column": str(column)} | worded(zh, en))
-
-
-def too_deep() -> Malformed:
-    """For a RecursionError: brackets within brackets, beyond what any reader takes."""
-    return Malformed("malformed_json", {"line": "1", "column": "1"} | worded("嵌套过深", "nested too deeply"))

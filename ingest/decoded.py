@@ -34,6 +34,11 @@ def worded(zh: str, en: str) -> dict[str, str]:
     return {"detail": en, "detail_zh": zh}
 
 
+def wrong_shape(place: str, zh: str, en: str) -> Malformed:
+    """An input of another form, and where it is that."""
+    return Malformed("wrong_shape", {"place": place} | worded(zh, en))
+
+
 class Envelope(msgspec.Struct, frozen=True):
     """What a body says of itself: who sent it, under which name, and when (µs UTC, the sender's clock)."""
 
@@ -99,10 +104,11 @@ def mode_of(text: str) -> Mode:
     if text in ("backfill", "correction"):
         return "backfill"
     got = text[:40]
-    said = worded(
-        f"应为 live、backfill 或 correction,收到 {got}", f"must be live, backfill or correction, got {got}"
+    raise wrong_shape(
+        "mode",
+        f"应为 live、backfill 或 correction,收到 {got}",
+        f"must be live, backfill or correction, got {got}",
     )
-    raise Malformed("wrong_shape", {"place": "mode"} | said)
 
 
 def empty(unit: str, source: str, received_at: int, refused: tuple[Refusal, ...]) -> Batch:
@@ -172,5 +178,6 @@ def check_names(names: Sequence[str]) -> None:
     check_rows(len(names))
     for i, name in enumerate(names):
         if len(name) > MAX_NAME:
-            said = worded(f"名称超过 {MAX_NAME} 个字符", f"a name of more than {MAX_NAME} characters")
-            raise Malformed("wrong_shape", {"place": f"tags[{i}]"} | said)
+            raise wrong_shape(
+                f"tags[{i}]", f"名称超过 {MAX_NAME} 个字符", f"a name of more than {MAX_NAME} characters"
+            )

@@ -24,7 +24,7 @@ from ingest.decoded import (
     check_names,
     refused_value,
     values_column,
-    worded,
+    wrong_shape,
 )
 from ingest.quality import quality_column
 
@@ -42,8 +42,7 @@ def ticks_of(precision: str) -> int:
     """Ticks a second. Raises Malformed."""
     if precision not in PRECISIONS:
         known, got = ", ".join(PRECISIONS), precision[:40]
-        said = worded(f"应为 {known} 之一,收到 {got}", f"must be one of {known}, got {got}")
-        raise Malformed("wrong_shape", {"place": "precision"} | said)
+        raise wrong_shape("precision", f"应为 {known} 之一,收到 {got}", f"must be one of {known}, got {got}")
     return PRECISIONS[precision]
 
 

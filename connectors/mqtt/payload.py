@@ -11,7 +11,7 @@ import msgspec
 
 from connectors.columns import Columns, scalar
 from connectors.mqtt.config import PayloadConfig, TopicConfig
-from ingest.decode import malformed_json, not_utf8, too_deep
+from ingest.decode import UNREADABLE, unreadable
 from ingest.quality import quality_column
 from ingest.rfc3339 import BadTime, epoch_us
 
@@ -64,8 +64,9 @@ def read_payload(
     form = route.payload
     try:
         parsed = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _malformed(payload, error) from error
+    except UNREADABLE as error:
+        fault = unreadable(payload, error)
+        raise BadPayload(fault.reason, **fault.parameters) from error
     if form.form == "values":
         _from_values(parsed, route, named, received_at, columns)
         return
@@ -82,15 +83,6 @@ def read_payload(
             _add(tag, ts, _field(entry, form.value_field), entry.get(form.quality_field), columns)
         except BadPayload as error:
             columns.refuse(place, error.reason, msgspec.json.encode(entry), error.parameters)
-
-
-def _malformed(payload: bytes, error: Exception) -> BadPayload:
-    """With the same place and words as for the platform's own forms."""
-    if isinstance(error, msgspec.DecodeError):
-        fault = malformed_json(payload, error)
-    else:
-        fault = too_deep() if isinstance(error, RecursionError) else not_utf8(payload)
-    return BadPayload(fault.reason, **fault.parameters)
 
 
 def _from_values(

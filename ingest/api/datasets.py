@@ -22,7 +22,7 @@ from ingest.api.taking import NOT_KEPT, records_of
 from ingest.api.waiting import Asked
 from ingest.batch import Refusal
 from ingest.datasets import DATASETS, MAX_RECORDS, check_records
-from ingest.decode import in_words, malformed_json, not_utf8, too_deep
+from ingest.decode import UNREADABLE, other_form, unreadable
 from ingest.decoded import Malformed
 from ingest.records import Records, encode_records
 from ingest.unpacking import unpack
@@ -175,13 +175,9 @@ def _said(body: bytes) -> _Body:
     try:
         said = _BODY.decode(body.removeprefix(codecs.BOM_UTF8))
     except msgspec.ValidationError as wrong:
-        raise Malformed("wrong_shape", {"place": "$"} | in_words(wrong)) from wrong
-    except msgspec.DecodeError as malformed:
-        raise malformed_json(body, malformed) from malformed
-    except RecursionError as deep:
-        raise too_deep() from deep
-    except UnicodeDecodeError as wrong:
-        raise not_utf8(body) from wrong
+        raise other_form(wrong) from wrong
+    except UNREADABLE as malformed:
+        raise unreadable(body, malformed) from malformed
     if len(said.records) > MAX_RECORDS:
         raise Malformed("too_many_rows", {"limit": str(MAX_RECORDS), "got": str(len(said.records))})
     return said

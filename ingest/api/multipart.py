@@ -99,18 +99,16 @@ def read_form(content_type: str, body: bytes) -> Form:
         if not reader.ended:
             raise FormParserError("it ends before its end")
     except FormParserError as error:
-        raise Problem(
-            "wrong_shape", {"place": "multipart/form-data"} | worded("格式不合法", str(error)[:200])
-        ) from error
+        raise _wrong("格式不合法", str(error)[:200]) from error
     if reader.form.files > 1:
-        said = worded(
+        raise _wrong(
             f"一次只能上传一个文件,收到 {reader.form.files} 个",
             f"one file at a time, got {reader.form.files}",
         )
-        raise Problem("wrong_shape", {"place": "multipart/form-data"} | said)
     if not reader.form.files:
-        raise Problem(
-            "wrong_shape",
-            {"place": "multipart/form-data"} | worded("没有文件(name=file)", "no file (name=file)"),
-        )
+        raise _wrong("没有文件(name=file)", "no file (name=file)")
     return reader.form
+
+
+def _wrong(zh: str, en: str) -> Problem:
+    return Problem("wrong_shape", {"place": "multipart/form-data"} | worded(zh, en))
