@@ -43,12 +43,8 @@ _UPSERT_TAG: LiteralString = """
     ON CONFLICT (tag_id, valid_from) DO UPDATE SET interval_s = excluded.interval_s"""
 
 _OF_THE_TAG: tuple[LiteralString, ...] = (
-    "unit",
-    "range_min",
-    "range_max",
-    "frozen_after_s",
-    "rate_max_per_s",
-)
+    "unit", "range_min", "range_max", "frozen_after_s", "rate_max_per_s",
+)  # fmt: skip
 """What a record of a tag says of the tag itself, beside the interval that holds from `valid_from`."""
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -198,21 +194,21 @@ def _changed_by_schedule(
     latest: dict[str, datetime] = {name: at for name, at, *_ in rows}
     holds: dict[str, tuple[Any, ...]] = {name: tuple(values) for name, _, *values in rows}
     registered = frozenset(latest)
-    for _, record in stated:
-        name, at = record["name"], datetime.fromisoformat(record["valid_from"])
+    moments = {i: datetime.fromisoformat(record["valid_from"]) for i, record in stated}
+    for i, record in stated:
+        name, at = record["name"], moments[i]
         if at == latest.get(name) or (name not in registered and at > latest.get(name, _LONG_AGO)):
             latest[name], holds[name] = at, _of_the_tag(record)
     for i, record in stated:
         name, said = record["name"], _of_the_tag(record)
-        if datetime.fromisoformat(record["valid_from"]) == latest[name] or said == holds[name]:
+        if moments[i] == latest[name] or said == holds[name]:
             continue
         field, before, got = next(
             one for one in zip(_OF_THE_TAG, holds[name], said, strict=True) if one[1] != one[2]
         )
         parameters = {
             "field": field, "before": _plain(before), "got": _plain(got),
-            "valid_from": local(datetime.fromisoformat(record["valid_from"])),
-            "latest": local(latest[name]),
+            "valid_from": local(moments[i]), "latest": local(latest[name]),
         }  # fmt: skip
         found[i] = Problem(i, field, "differs_from_tag", parameters)
 

@@ -90,19 +90,9 @@ def add(
         "INSERT INTO file_upload (upload_id, unit_id, dataset, file_name, n_bytes, dry_run, sent_by, content, reason,"
         " voucher, body_digest) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
-            upload_id,
-            unit_id,
-            dataset,
-            file_name,
-            len(content),
-            dry_run,
-            sent_by,
-            content,
-            reason,
-            voucher,
-            digest,
+            upload_id, unit_id, dataset, file_name, len(content), dry_run, sent_by, content, reason, voucher, digest,
         ),
-    )
+    )  # fmt: skip
     _forget(conn, unit_id)
     return "new"
 

@@ -120,7 +120,8 @@ def change(
 ) -> Stoppage | None:
     """End or extend one of the calling unit's stoppages, or correct its words; None when there is none in force.
 
-    With `ends` it ends at `end`, or holds until further notice. Raises Refused when the time it would gain or lose lies too far back or in a closed period.
+    With `ends` it ends at `end`, None: it holds until further notice. Raises Refused when the time it would gain
+    or lose lies too far back or in a closed period.
     """
     before = _locked(conn, unit_id, stoppage_id)
     if before is None or before.withdrawn_at is not None:
@@ -128,7 +129,9 @@ def change(
     if ends and end != before.end:
         if end is not None and end <= before.start:
             raise Refused("stoppage_ends_before", start=local(before.start), end=local(end))
-        earlier, later = _between(before.end, end)
+        # Until further notice is later than every end; of two that differ one is an end.
+        earlier, later = sorted((before.end, end), key=lambda at: (at is None, at))
+        assert earlier is not None  # noqa: S101
         _changeable(conn, unit_id, earlier, only(conn.execute("SELECT now()"))[0])
         conn.execute("UPDATE stoppage SET end_at = %s WHERE stoppage_id = %s", (end, stoppage_id))
         _reopen(conn, stoppage_id, earlier, later)
@@ -141,15 +144,6 @@ def change(
     detail = {"before": _told(before), "after": _told(after)}
     audit.record(conn, "stoppage.changed", f"stoppage {stoppage_id}", detail, unit_id)
     return after
-
-
-def _between(one: datetime | None, other: datetime | None) -> tuple[datetime, datetime | None]:
-    """The earlier and the later of two ends; None is later than every other."""
-    if one is None or (other is not None and other < one):
-        one, other = other, one
-    if one is None:
-        raise ValueError("two ends that are none")
-    return one, other
 
 
 def withdraw(conn: Connection, unit_id: int, stoppage_id: int) -> Stoppage | None:

@@ -151,7 +151,7 @@ class Submissions(Answer):
     submissions: list[Submitted]
     """the submissions"""
     next: str | None
-    """for `before`; null: this was the last page"""
+    """for `cursor`; null: this was the last page"""
 
 
 def router(gate: Gate) -> APIRouter:

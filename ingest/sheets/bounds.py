@@ -32,12 +32,11 @@ _UNCALCULATED = re.compile(
     rb"(?:</(?:\w+:)?f>|<(?:\w+:)?f(?:\s[^<>]{0,100})?/>)\s{0,9}(?:</(?:\w+:)?c>|<(?:\w+:)?v(?:\s{0,9}/>|>\s{0,9}</))"
 )
 """A formula, and no value after it."""
-_OVERLAP = 256
-
-
 _FORMULA = re.compile(rb"<(?:\w+:)?f[\s/>]")
 _RECALCULATE = re.compile(rb"<(?:\w+:)?calcPr\s[^<>]{0,400}fullCalcOnLoad=[\"'](?:1|true)[\"']")
 """The values of formulas are no values yet: whoever opens the workbook is to calculate them."""
+_WORKBOOK = "xl/workbook.xml"
+_OVERLAP = 256
 
 
 @dataclass
@@ -102,7 +101,7 @@ def _check(archive: zipfile.ZipFile) -> Parts:
     declared = sum(entry.file_size for entry in entries)
     if declared > _MOST_UNPACKED:
         raise _too_much(f"{declared} B unpacked", f"{_MOST_UNPACKED} B")
-    if "xl/workbook.xml" not in {entry.filename.lower() for entry in entries}:
+    if _WORKBOOK not in {entry.filename.lower() for entry in entries}:
         raise FileFault("malformed_file", worded("是压缩包而不是 xlsx", "zip, no xlsx"))
     parts = Parts()
     total = 0
@@ -126,12 +125,14 @@ def _check(archive: zipfile.ZipFile) -> Parts:
                 if size > _RATIO_FROM and size > _MOST_RATIO * max(entry.compress_size, 1):
                     raise _too_much(f"ratio > {_MOST_RATIO}", f"ratio {_MOST_RATIO}")
                 if is_xml:
-                    _look(before + piece, entry.filename, found)
-                    if _UNCALCULATED.search(before + piece):
+                    seen = before + piece
+                    _look(seen, entry.filename, found)
+                    if _UNCALCULATED.search(seen):
                         parts.uncalculated.add(entry.filename)
-                    if _FORMULA.search(before + piece):
+                    if entry.filename not in parts.formulas and _FORMULA.search(seen):
                         parts.formulas.add(entry.filename)
-                    parts.recalculate |= _RECALCULATE.search(before + piece) is not None
+                    if entry.filename.lower() == _WORKBOOK:
+                        parts.recalculate |= _RECALCULATE.search(seen) is not None
                     before = piece[-_OVERLAP:]
         total += size
         if found:

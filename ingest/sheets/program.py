@@ -114,15 +114,10 @@ def run(source: BinaryIO, to: BinaryIO) -> None:
     _write(
         to,
         Opened(
-            len(table.rows),
-            table.form,
-            table.sheet,
-            table.encoding,
-            heading.row,
-            list(heading.ignored),
+            len(table.rows), table.form, table.sheet, table.encoding, heading.row, list(heading.ignored),
             list(table.unread),
         ),
-    )
+    )  # fmt: skip
     part = _Part({column.field: i for i, column in heading.columns.items()})
     judged = 0
     for one in judge(job.dataset, table):
