@@ -110,7 +110,7 @@ def _broker(settings: Settings) -> Check:
 def _http(settings: Settings) -> Check:
     import httpx
 
-    url, begun = f"http://{settings.api.host}:{settings.api.port}/healthz", time.perf_counter()
+    url, begun = f"{settings.api.local_url}/healthz", time.perf_counter()
     try:
         answer = httpx.get(url, timeout=5, trust_env=False)
     except httpx.HTTPError as error:

@@ -186,6 +186,12 @@ class Api(_Section):
         " from this machine itself none is needed",
     )
 
+    @property
+    def local_url(self) -> str:
+        """Where the interface and the pages answer on this machine."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
+        return f"http://{host}:{self.port}"
+
 
 class Connectors(_Section):
     """Fetching from equipment and from lead units' platforms."""

@@ -74,18 +74,9 @@ def build(settings: Settings, roles: Sequence[Role], logins: Logins, log_url: st
             secure_cookie=settings.dashboard.secure_cookie,
             zone=settings.dashboard.zone,
             provider=_provider(settings),
-            reached=Reached(
-                settings.api.public_url or _local_url(settings),
-                settings.mqtt.public_url,
-            ),
+            reached=Reached(settings.api.public_url or settings.api.local_url, settings.mqtt.public_url),
         )
     return app
-
-
-def _local_url(settings: Settings) -> str:
-    """Where the pages answer on this machine."""
-    host = settings.api.host
-    return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{settings.api.port}"  # noqa: S104
 
 
 def _provider(settings: Settings) -> Provider | None:

@@ -7,16 +7,11 @@ import httpx
 from qunce.settings import Settings
 
 
-def base_url(settings: Settings) -> str:
-    """Where pages and interface answer."""
-    return f"http://{settings.api.host}:{settings.api.port}"
-
-
 def statuses(settings: Settings, paths: list[str]) -> dict[str, int]:
     """HTTP status of each page after logging in; 0 = no answer, 401 = the login was refused."""
     found = dict.fromkeys(paths, 0)
     password = settings.dashboard.password.get_secret_value() if settings.dashboard.password else ""
-    base = base_url(settings)
+    base = settings.api.local_url
     try:
         with httpx.Client(base_url=base, timeout=10, trust_env=False) as client:
             form = {"user": settings.dashboard.user, "password": password}

@@ -18,7 +18,7 @@ from qunce import broker
 from qunce.demo.account import PROTOCOLS, account
 from qunce.demo.beats import Beats, now
 from qunce.demo.ground import Ground, Refused, choose_base, choose_ports, require_loopback, settle
-from qunce.demo.pages import base_url, statuses
+from qunce.demo.pages import statuses
 from qunce.demo.parts import SimulatorOptions, nats_part, postgres_part, role_parts, simulators_part
 from qunce.demo.screen import Screen
 from qunce.demo.wiring import connectors_toml, credentials_json, port_offsets
@@ -197,7 +197,7 @@ class Demo:
         write_private(settings.connectors_file, connectors_toml(province, ports["simulators"], pull_token))
         write_private(
             self._ground.credentials,
-            credentials_json(province, keys, base_url(settings), mqtt_url, pull_token),
+            credentials_json(province, keys, settings.api.local_url, mqtt_url, pull_token),
         )
 
     def _roles(self, settings: Settings, beats: Beats, ports: dict[str, int]) -> None:
@@ -245,7 +245,7 @@ class Demo:
     def _banner(self, settings: Settings, ready_s: float) -> None:
         from qunce.demo import people
 
-        url = base_url(settings)
+        url = settings.api.local_url
         sandbox_key = json.loads(self._ground.keys.read_text("utf-8"))[people.SANDBOX.code]
         password = settings.dashboard.password
         self._screen.banner(
