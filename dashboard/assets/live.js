@@ -16,7 +16,14 @@
     var s = shell();
     return (s ? parseFloat(s.dataset.period) : 2) * 1000;
   }
+  /* Who leaves by the button goes to the plain login page: a pulse or an answer that comes while the button's
+     request is under way must not lead elsewhere, or the next person would be taken to where the last one was. */
+  var leaving = false;
+  document.addEventListener("submit", function (event) {
+    if (event.target.getAttribute("action") === "/login/end") { leaving = true; }
+  });
   function toLogin() {
+    if (leaving) { return; }
     location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search));
   }
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import APIRequestContext, Browser, Page, expect
+from playwright.sync_api import APIRequestContext, Browser, Page, Route, expect
 
 from store import people
 from store.database import connect
@@ -50,6 +50,26 @@ def test_login_is_refused_and_accepted(site: Site, running_browser: Browser) -> 
     expect(page).to_have_url(f"{site.url}/login")
     page.goto(f"{site.url}/")
     expect(page).to_have_url(re.compile("/login"))
+    page.context.close()
+
+
+def test_who_logs_out_is_led_nowhere_else(site: Site, running_browser: Browser) -> None:
+    """The session has ended, its answer is slow: the live channel, closed meanwhile, must not take the page away."""
+    page = running_browser.new_page()
+    page.goto(f"{site.url}/login?next=/supply")
+    page.fill("input[name=user]", "admin")
+    page.fill("input[name=password]", PASSWORD)
+    page.click("button[type=submit]")
+    expect(page.locator(".page-supply")).to_be_visible()
+
+    def slowly(route: Route) -> None:
+        answer = route.fetch(max_redirects=0)
+        page.wait_for_timeout(5000)
+        route.fulfill(response=answer)
+
+    page.route("**/login/end", slowly)
+    page.get_by_role("button", name="退出").click()
+    expect(page).to_have_url(f"{site.url}/login")
     page.context.close()
 
 
