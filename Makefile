@@ -22,7 +22,7 @@ demo: $(READY) ## 一条命令启动全平台演示 | the whole platform with a 
 WORKERS := $(if $(QUNCE_TEST_DSN),,-n 3 --dist loadfile)
 
 test: $(READY) ## 运行全部测试 | all tests: unit, integration, browser
-	@$(PYTHON) deploy/browser.py
+	@$(PYTHON) deploy/programs.py
 	@$(PY) -m pytest $(WORKERS) $(ARGS)
 
 lint: $(READY) ## 静态检查 | ruff, mypy --strict, the rooms' import rules, generated docs

@@ -8,14 +8,13 @@ acknowledges only what the platform's log has on its disk.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import progress
+from deploy import programs
 from qunce.process import free_port, spawn, stop, wait_ready
 
 _CONFIG = """\
@@ -60,14 +59,8 @@ def mosquitto(root: Path, stack: ExitStack) -> Mosquitto | None:
 
 
 def _program() -> str | None:
-    places = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
-    if (found := shutil.which("mosquitto", path=places)) is not None:
+    if (found := programs.mosquitto()) is not None:
         return found
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        progress.say("no mosquitto: MQTT is measured with the embedded broker (apt-get install mosquitto)")
-        return None
-    progress.say("installing mosquitto …")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}  # not as a service
-    for attempt in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", "mosquitto"]):
-        subprocess.run(["apt-get", *attempt], env=environment, capture_output=True, check=False)
-    return shutil.which("mosquitto", path=places)
+    if why := programs.install(["mosquitto"]):
+        progress.say(f"no mosquitto ({why}): MQTT is measured with the embedded broker")
+    return programs.mosquitto()

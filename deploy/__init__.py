@@ -1,1 +1,1 @@
-"""Bringing the platform onto a machine: bootstrap, browser for the tests, generated reference."""
+"""Bringing the platform onto a machine: bootstrap, the programs of the tests, generated reference."""

@@ -37,7 +37,7 @@ from nats.js.errors import NotFoundError
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from deploy import browser
+from deploy import programs
 from ingest.callout.decision import ACCOUNT
 from ingest.log import STREAM, Log
 from qunce.embedded.nats import PLATFORM_USER, Nats
@@ -46,12 +46,12 @@ from qunce.process import free_port, stop, write_private
 from store.database import Connection, connect
 from store.layout import Layout, offered
 from store.migrate import migrate
+from tests.foreign import cannot_run
 
 # What is found slow here is the machine, which runs other tests beside it.
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
 EXTERNAL = os.environ.get("QUNCE_TEST_DSN", "")
-IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
 def pytest_report_header() -> str:
@@ -325,11 +325,8 @@ def nats_fresh(nats_url: str) -> str:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of a Chromium for Playwright (`executable_path`)."""
-    if (found := browser.chromium()) is None:
-        reason = "no Chromium; `make test` installs one where it can"
-        if IN_CI:
-            pytest.fail(reason)
-        pytest.skip(reason)
+    if (found := programs.chromium()) is None:
+        cannot_run("no Chromium; `make test` installs one where it can")
     return found
 
 

@@ -25,11 +25,11 @@ from store.database import Connection, connect
 from store.identity import digest, new_key
 from store.registry import NewUnit, register_unit
 from store.roles import logins
+from tests.foreign import cannot_run
 
 pytestmark = pytest.mark.concurrent
 USCC = "91440300MA5EXAMP0C"
 ONE, TWO = "GD-CAL-01", "GD-CAL-02"
-MOSQUITTO_PUB = shutil.which("mosquitto_pub")
 
 
 class Platform:
@@ -295,14 +295,16 @@ def test_a_key_that_was_given_an_end_and_many_connections(
             device.__exit__()
 
 
-@pytest.mark.skipif(MOSQUITTO_PUB is None, reason="mosquitto_pub is not installed")
 def test_mosquitto_pub_is_told_why_not(platform: Platform) -> None:
+    program = shutil.which("mosquitto_pub") or cannot_run(
+        "no mosquitto_pub; `make test` installs it where it can"
+    )
     key, other = platform.issue(ONE), platform.issue(ONE)
 
     def publish(password: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [
-                *(str(MOSQUITTO_PUB), "-h", "127.0.0.1", "-p", str(platform.server.mqtt_port), "-V", "311"),
+                *(program, "-h", "127.0.0.1", "-p", str(platform.server.mqtt_port), "-V", "311"),
                 *("-u", ONE, "-P", password, "-q", "1", "-t", f"qunce/v1/{ONE}/measurements", "-m", "{}"),
             ],
             capture_output=True, text=True, timeout=20, check=False,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,12 +22,14 @@ from connectors.journal import Journal
 from connectors.mqtt.config import MqttConfig
 from connectors.mqtt.connector import MqttConnector
 from connectors.supervise import supervise
+from deploy import programs
 from ingest.batch import decode
 from qunce.embedded.nats import PLATFORM_USER, binary
 from qunce.process import free_port
 from tests.connectors.sinks import Keeping, until
+from tests.foreign import cannot_run
 
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+MOSQUITTO = programs.mosquitto()
 UNIT = "GD-MQT-01"
 NOW = "2026-11-23T08:00:00+08:00"
 
@@ -73,7 +74,7 @@ class Mosquitto:
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     if MOSQUITTO is None:
-        pytest.skip("mosquitto is not installed")
+        cannot_run("no mosquitto; `make test` installs it where it can")
     broker = Mosquitto(tmp_path, free_port())
     broker.start()
     wait_for_port(broker.port)

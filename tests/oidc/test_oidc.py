@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from store.database import Connection, connect
 from store.people import Wanted
 from store.roles import logins
 from store.sessions import Sessions
-from tests.conftest import IN_CI
+from tests.foreign import node_with_packages
 
 pytestmark = pytest.mark.concurrent
 HERE = Path(__file__).parent
@@ -35,16 +34,8 @@ BACK = f"{PAGES}/login/oidc/back"
 
 @pytest.fixture(scope="module")
 def issuer() -> Iterator[str]:
-    """A running provider; without node and npm the tests fail in CI and are skipped elsewhere."""
-    give_up = pytest.fail if IN_CI else pytest.skip
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        give_up("the OpenID provider needs node and npm (Debian: apt-get install nodejs npm)")
-    if not (HERE / "node_modules" / ".package-lock.json").exists():
-        command = [npm, "ci", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            give_up(f"npm ci: {done.stderr.strip()[-500:]}")
+    """The address of a running provider."""
+    node = node_with_packages(HERE)
     port = free_port()
     server = subprocess.Popen(
         [node, "server.mjs", str(port), BACK],

@@ -6,7 +6,6 @@ tests/conftest.py; on a full TimescaleDB the whole suite runs with QUNCE_TEST_DS
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -22,30 +21,16 @@ from store import layout, measurements
 from store.database import Connection, connect
 from store.migrate import migrate, pending
 from store.rows import Parts, Rows, concatenate
-from tests.conftest import IN_CI
+from tests.foreign import node_with_packages
 
 HERE = Path(__file__).parent
 START = datetime(2026, 11, 20, tzinfo=UTC)
 START_US = int(START.timestamp()) * 1_000_000
 
 
-def installed() -> str:
-    """The path of node, with the packages in place; without them the tests fail in CI and are skipped elsewhere."""
-    give_up = pytest.fail if IN_CI else pytest.skip
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        give_up("TimescaleDB in WebAssembly needs node and npm (Debian: apt-get install nodejs npm)")
-    if not (HERE / "node_modules" / ".package-lock.json").exists():
-        command = [npm, "ci", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            give_up(f"npm ci: {done.stderr.strip()[-500:]}")
-    return node
-
-
 @pytest.fixture(scope="module")
 def timescale() -> Iterator[Connection]:
-    node = installed()
+    node = node_with_packages(HERE)
     port = free_port()
     server = subprocess.Popen([node, "server.mjs", str(port)], cwd=HERE, stdout=subprocess.PIPE, text=True)
     try:
