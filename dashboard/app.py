@@ -143,15 +143,14 @@ def _register(app: Dash, boards: Boards) -> None:
         Input(ids.URL, "pathname"),
         Input(ids.URL, "search"),
         State(ids.LANGUAGE, "data"),
-        State(ids.ZONE, "data"),
     )
-    def route(pathname: str | None, search: str | None, language: str, zone: str) -> tuple[object, object]:
+    def route(pathname: str | None, search: str | None, language: str) -> tuple[object, object]:
         lang, path, who = language_of(language), pathname or "/", viewer()
         board = boards.of(who)
         for page in pages_of(who.role):
             if "code" in (found := page.match(path) or {}):
                 board.want(found["code"])
-        view = View(board.current(), lang, zone, dict(parse_qsl((search or "").lstrip("?"))))
+        view = View(board.current(), lang, dict(parse_qsl((search or "").lstrip("?"))))
         return page_for(path, view, who.role), navigation(lang, path, who.role)
 
     @app.callback(

@@ -44,6 +44,7 @@ RATE_WINDOW = timedelta(minutes=30)
 HOURS = timedelta(hours=48)
 DAYS = timedelta(days=60)
 INTEREST_S = 60.0
+MOST_WANTED = 500
 SERIES_EVERY_S = 20.0
 REFUSALS = 200
 COUNTED = 20_000
@@ -83,7 +84,7 @@ class Board:
         self._thresholds = thresholds or Thresholds()
         self._zone = zone
         self._on_renewed = on_renewed
-        self._snapshot = Snapshot(0, datetime.now(UTC), None, None)
+        self._snapshot = Snapshot(0, datetime.now(UTC), None, None, zone)
         self._wanted: dict[str, float] = {}
         self._kept: dict[object, _Kept] = {}
         self._open: frozenset[str] = frozenset()
@@ -97,7 +98,10 @@ class Board:
         return self._snapshot
 
     def want(self, code: str) -> None:
-        """Somebody looks at this pilot now."""
+        """Somebody looks at this pilot now; a code that no pilot has is not kept."""
+        picture = self._snapshot.picture
+        if len(self._wanted) >= MOST_WANTED or (picture is not None and picture.pilot(code) is None):
+            return
         if self._wanted.get(code, 0) < time.monotonic():
             self._wake.set()  # not read yet: do not make them wait for the next round
         self._wanted[code] = time.monotonic() + INTEREST_S
@@ -138,14 +142,14 @@ class Board:
         last = self._snapshot
         try:
             picture = self._read()
-            fresh = Snapshot(last.seq + 1, picture.read_at, picture, None)
+            fresh = Snapshot(last.seq + 1, picture.read_at, picture, None, self._zone)
             if last.failing_since is not None:
                 log.info("database answers again")
         except (psycopg.Error, OSError) as error:
             now = datetime.now(UTC)
             if last.failing_since is None:
                 log.warning("database does not answer: %s", error)
-            fresh = Snapshot(last.seq + 1, now, last.picture, last.failing_since or now)
+            fresh = Snapshot(last.seq + 1, now, last.picture, last.failing_since or now, self._zone)
         self._snapshot = fresh
         if not self._ending:
             self._on_renewed(fresh)
@@ -232,8 +236,10 @@ class Board:
     def _clusters(
         self, conn: Connection, pilots: Sequence[overview.Pilot], now: datetime
     ) -> dict[str, Cluster]:
-        wanted = {code for code, until in list(self._wanted.items()) if until > time.monotonic()}
-        return {p.code: self._cluster(conn, p, now) for p in pilots if p.code in wanted}
+        for code, until in list(self._wanted.items()):
+            if until <= time.monotonic():
+                self._wanted.pop(code, None)
+        return {p.code: self._cluster(conn, p, now) for p in pilots if p.code in self._wanted}
 
     def _cluster(self, conn: Connection, pilot: overview.Pilot, now: datetime) -> Cluster:
         enterprises = tuple(overview.enterprises(conn, pilot.unit_id))

@@ -109,7 +109,9 @@ def add_routes(
 
     async def from_authority(request: Request) -> Response:
         given, asked = request.query_params, oidc.unpacked(request.cookies.get(ASKED_COOKIE))
-        if asked is None or not hmac.compare_digest(asked.state.encode(), given.get("state", "").encode()):
+        # A cookie may hold anything, lone surrogates included.
+        sent, told = ((t or "").encode(errors="replace") for t in (asked and asked.state, given.get("state")))
+        if asked is None or not hmac.compare_digest(sent, told):
             return not_vouched(request, "state")
         try:
             subject = await known_authority().subject(asked, given.get("code", ""))

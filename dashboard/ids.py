@@ -5,7 +5,6 @@ from __future__ import annotations
 URL = "url"
 TICK = "tick"
 LANGUAGE = "language"
-ZONE = "zone"
 PAGE = "page"
 SHELL = "shell"
 BANNER = "banner"

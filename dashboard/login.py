@@ -13,6 +13,7 @@ import psycopg
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from dashboard import callbacks
 from store.identity import Principal
 from store.sessions import SESSION_COOKIE, Sessions
 
@@ -33,8 +34,6 @@ OPEN = (
     "/assets/open/",
 )
 """Paths for everybody: the open interface and the metrics have their own keys; a name that ends in / opens what is below it."""
-CALLBACK_BYTES = 2**20
-"""Of what a page sends back; files go to the open interface."""
 
 _VIEWER: ContextVar[Principal | None] = ContextVar("viewer", default=None)
 
@@ -138,6 +137,17 @@ class Wall:
         else:
             if self._before_page is not None and _wants_page(scope):
                 await self._before_page(who)
+            if scope["path"] == callbacks.PATH and scope["type"] == "http":
+                try:
+                    receive = callbacks.again(await callbacks.whole(receive), receive)
+                except callbacks.Left:
+                    return
+                except TimeoutError:
+                    await _problem(408, "Body did not arrive", "body_incomplete")(scope, receive, send)
+                    return
+                except ValueError:
+                    await _problem(400, "Bad Request", "malformed_callback")(scope, receive, send)
+                    return
             token = _VIEWER.set(who)
             try:
                 await self._app(scope, receive, _with_headers(send, _PRIVATE))
@@ -178,7 +188,10 @@ def _brings_too_much(scope: Scope) -> bool:
     headers = dict(scope.get("headers", []))
     size = headers.get(b"content-length", b"0")
     return (
-        b"transfer-encoding" in headers or not size.isdigit() or len(size) > 9 or int(size) > CALLBACK_BYTES
+        b"transfer-encoding" in headers
+        or not size.isdigit()
+        or len(size) > 9
+        or int(size) > callbacks.MOST_BYTES
     )
 
 
@@ -194,6 +207,8 @@ _TOLD = {
                        "A browser: /login. A program: /api/v1 with an API key"),
     "cross_site": ("请求来自其他网站", "the request came from another site", "请从本站页面操作", "Do it from the pages of this site"),
     "body_too_large": ("请求体过大", "the body is too large", "文件请用 /api/v1 上报", "Send files to /api/v1"),
+    "body_incomplete": ("请求体未按时到达", "the body did not arrive in time", "请检查网络后重试", "Check the network and try again"),
+    "malformed_callback": ("请求不是页面所发的格式", "this is not what a page sends", "程序请用 /api/v1", "A program: /api/v1"),
     "unavailable": ("暂时不可用", "not available at the moment", "请稍后再试", "Try again later"),
 }  # fmt: skip
 """Code → message and hint, Chinese and English, as in the interface's problems."""

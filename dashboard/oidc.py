@@ -58,7 +58,7 @@ def unpacked(cookie: str | None) -> Asked | None:
     try:
         found = json.loads(base64.urlsafe_b64decode(cookie or ""))
         return Asked(*map(str, found)) if isinstance(found, list) else None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
 
 

@@ -30,7 +30,6 @@ def frame(language: Language, zone: str, period_s: float, who: Principal | None 
             dcc.Location(id=ids.URL, refresh=False),
             dcc.Store(id=ids.TICK),
             dcc.Store(id=ids.LANGUAGE, data=language),
-            dcc.Store(id=ids.ZONE, data=zone),
             html.A(text(language, "skip"), href="#page", className="skip"),
             html.Header(
                 [

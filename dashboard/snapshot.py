@@ -15,6 +15,7 @@ from store.supply import Refusal, Supply
 from supervision.problems import Problem
 
 T = TypeVar("T")
+_MOST_KEPT, _LONGEST_KEY = 1_000, 300
 Figures = Mapping[tuple[int, str, str], Figure]
 """(entity_id, code, period) → figure."""
 
@@ -69,23 +70,28 @@ class Snapshot:
     """The newest picture there is, and whether it could be renewed.
 
     `at`: the moment of publication on the database's clock (carried on by our own while it is away).
-    `failing_since`: since when the database does not answer; None = it does.
+    `failing_since`: since when the database does not answer; None = it does. `zone`: on whose clock times are shown.
     """
 
     seq: int
     at: datetime
     picture: Picture | None
     failing_since: datetime | None
+    zone: str = "Asia/Shanghai"
     _rendered: dict[Hashable, object] = field(default_factory=dict, repr=False, compare=False)
 
     def once(self, key: Hashable, render: Callable[[], T]) -> T:
         """Render something for this snapshot once, however many pages ask for it.
 
-        Two threads asking at the same time may both render; the result is the same.
+        Two threads asking at the same time may both render; the result is the same. `key` holds what pages sent: what
+        no page of ours would send is rendered, and not kept.
         """
-        if key not in self._rendered:
-            self._rendered[key] = render()
-        return cast(T, self._rendered[key])
+        if key in self._rendered:
+            return cast(T, self._rendered[key])
+        rendered = render()
+        if len(self._rendered) < _MOST_KEPT and len(repr(key)) < _LONGEST_KEY:
+            self._rendered[key] = rendered
+        return rendered
 
 
 def pick(figures: Figures, entity: int, code: str, periods: tuple[str, ...]) -> Figure | None:

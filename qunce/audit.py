@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="审计日志 | the audit log: append-only, hash-chained", no_args_is_help=True)
 _HOW = {
     "missing": "缺失 | is missing",
+    "before": "在第一条之前，不属于此链 | stands before the first: it is not of this chain",
     "altered": "被改动 | was altered",
     "rewritten": "与先前核验的不同 | is not what was verified before",
     "cut": "及以后被删去 | and what came after it were cut off",

@@ -179,6 +179,12 @@ class Api(_Section):
         description="每单位每秒可持续发送的请求 | requests with data a second that one unit may send for ever; a minute of it"
         " at once. Beyond: 429 with Retry-After",
     )
+    caller_reads_per_s: float = Field(
+        200,
+        gt=0,
+        description="每单位或账号每秒可持续读取的次数 | requests a second that one unit or person may read with for ever; ten"
+        " seconds of it at once. Beyond: 429 with Retry-After",
+    )
     metrics_token: SecretStr | None = Field(
         None,
         min_length=16,

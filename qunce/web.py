@@ -54,7 +54,11 @@ def build(settings: Settings, roles: Sequence[Role], logins: Logins, log_url: st
             metrics_token=settings.api.metrics_token,
             sessions=sessions,
             secure=settings.dashboard.secure_cookie,
-            limits=UnitLimits(settings.api.unit_rows_per_s, settings.api.unit_requests_per_s),
+            limits=UnitLimits(
+                settings.api.unit_rows_per_s,
+                settings.api.unit_requests_per_s,
+                settings.api.caller_reads_per_s,
+            ),
             addresses=Addresses(settings.api.public_url, settings.mqtt.public_url),
             code_tables=[indicator_codes()],
             catalogue=read_catalogue(),

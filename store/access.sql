@@ -36,7 +36,7 @@ DECLARE
     -- Everybody's: they say nothing of a unit.
     open_to_all   text[] := '{region, cluster, sub_sector, indicator_code, code_version, layout, schema_migration}';
     -- Nobody's but the owner's: asked through functions alone.
-    closed        text[] := '{session, request_nonce}';
+    closed        text[] := '{session, request_nonce, principal_secret}';
     -- The platform's own bookkeeping.
     internal      text[] := '{dirty_hour, dirty_period, unit_position, writer_position}';
     -- Of each enterprise, what a bank sees that it authorised.
@@ -48,11 +48,12 @@ DECLARE
     by_enterprise text := 'enterprise_id IN (SELECT visible_enterprises())';
     by_equipment  text := 'equipment_id IN (SELECT visible_equipment())';
     writable      text := 'unit_id = (SELECT own_unit())';
+    -- What a unit sent and what became of it: nothing for who sees its figures only.
+    supervised    text := '(SELECT supervises()) AND ' || by_unit;
     -- Tables whose rows are somebody's by what they refer to.
     special       jsonb := jsonb_build_object(
         'lead_unit', by_unit || ' OR unit_id IN (SELECT e.unit_id FROM enterprise e)',
         'enterprise', by_unit || ' OR ' || by_enterprise,
-        'stoppage', by_unit || ' OR EXISTS (SELECT FROM stoppage_equipment x WHERE x.stoppage_id = stoppage.stoppage_id)',
         'reporting_schedule', 'EXISTS (SELECT FROM tag t WHERE t.tag_id = reporting_schedule.tag_id)',
         'latest_value', 'EXISTS (SELECT FROM tag t WHERE t.tag_id = latest_value.tag_id)',
         'measurement_revision', 'EXISTS (SELECT FROM tag t WHERE t.tag_id = measurement_revision.tag_id)',
@@ -71,7 +72,13 @@ DECLARE
             WHEN 'equipment' THEN EXISTS (SELECT FROM equipment q WHERE q.equipment_id = entity_id)
             WHEN 'source' THEN EXISTS (SELECT FROM source s WHERE s.source_id = entity_id) END$p$,
         -- What came of a unit that is not registered is the operator's to look at.
-        'quarantine', by_unit || ' OR (unit_id = 0 AND (SELECT is_operator()))',
+        'quarantine', supervised || ' OR (unit_id = 0 AND (SELECT is_operator()))',
+        'submission', supervised,
+        -- Of whom else's machines a stoppage speaks, no single enterprise is told.
+        'stoppage', by_unit,
+        'stoppage_equipment', by_unit,
+        -- Files are as they were sent: the unit's own.
+        'file_upload', writable,
         'component_status', '(SELECT sees_province())',
         'canary', '(SELECT sees_province())',
         'audit_event', $p$(SELECT (caller()).role) IN ('province', 'operator') OR unit_id = (SELECT own_unit())$p$,
@@ -147,6 +154,12 @@ BEGIN
     END LOOP;
 END $access$;
 
+-- What the writer only looks up; and what there was stays.
+REVOKE INSERT, UPDATE, DELETE ON lead_unit, pilot, region, cluster, sub_sector, indicator_code, code_version, layout,
+    closed_period, indicator_value, equipment_hour, stoppage, stoppage_equipment, file_upload,
+    source_heartbeat, heartbeat_hour FROM qunce_writer;
+REVOKE UPDATE, DELETE ON dataset_revision, measurement_revision FROM qunce_writer;
+
 GRANT SELECT ON scoped.measurement, scoped.event TO qunce_api, qunce_dashboard;
 -- What was refused stays, and stays what it was; the interface marks it as replayed.
 REVOKE INSERT, UPDATE, DELETE ON quarantine FROM qunce_api;
@@ -207,7 +220,7 @@ END $functions$;
 GRANT EXECUTE ON FUNCTION uscc_is_valid(text), audit(text, text, text, integer), audit_text(audit_event)
     TO qunce_api, qunce_dashboard, qunce_writer, qunce_metrics, qunce_monitor, qunce_auth;
 GRANT EXECUTE ON FUNCTION caller(), regions_below(text), visible_units(), visible_enterprises(),
-    pooled_enterprises(), visible_equipment(), sees_province(), is_operator(), own_unit(), end_sessions(integer)
+    pooled_enterprises(), visible_equipment(), sees_province(), supervises(), is_operator(), own_unit(), end_sessions(integer)
     TO qunce_api, qunce_dashboard;
 GRANT EXECUTE ON FUNCTION audit_head() TO qunce_monitor;
 GRANT EXECUTE ON FUNCTION reopen_stopped(bigint, timestamptz, timestamptz), note_code_version(text, text) TO qunce_api;

@@ -127,6 +127,9 @@ def verify(
     `progress` is told the number of events checked, now and then. Memory does not grow with the log.
     """
     seal, seq = _START, 0
+    before = only(conn.execute("SELECT min(seq) FROM audit_event WHERE seq < 1"))[0]
+    if before is not None:
+        return Broken(int(before), "before")
     while True:
         rows = conn.execute(
             "SELECT seq, (extract(epoch FROM at) * 1000000)::bigint, actor, unit_id, action, object, detail, hash"

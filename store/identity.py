@@ -65,7 +65,7 @@ GRANTED: Mapping[Role, frozenset[Permission]] = MappingProxyType(
 
 
 class Principal(NamedTuple):
-    """Whoever a request is served for. `key` is what the database knows it by; `unit` its own unit's code.
+    """Whoever a request is served for. `sealed` is what the database knows it by; `unit` its own unit's code.
 
     `scope`: people with the same one see the same.
     """
@@ -80,11 +80,12 @@ class Principal(NamedTuple):
     key_id: int | None = None
     display_name: str = ""
     scope: str = ""
+    sealed: str = ""
 
     @property
-    def key(self) -> str:
-        """The value of `qunce.principal`; empty = sees nothing."""
-        return "" if self.kind == "nobody" else f"{self.kind}:{self.id}"
+    def payer(self) -> str:
+        """Under which name limits count it: all keys and people of a unit together."""
+        return self.unit or f"{self.kind}:{self.id}"
 
 
 NOBODY = Principal("nobody")
@@ -92,9 +93,13 @@ NOBODY = Principal("nobody")
 
 @contextmanager
 def acting(conn: Connection, who: Principal) -> Iterator[None]:
-    """A transaction in which `conn` sees and writes what `who` may, and no more."""
+    """A transaction in which `conn` sees and writes what `who` may, and no more.
+
+    `qunce.principal` is sealed by the database itself, when it checks a credential (0025_sealed_principal.sql): what
+    gets into a statement cannot name anybody else.
+    """
     with conn.transaction():
-        conn.execute("SELECT set_config('qunce.principal', %s, true)", (who.key,))
+        conn.execute("SELECT set_config('qunce.principal', %s, true)", (who.sealed,))
         yield
 
 
@@ -109,21 +114,21 @@ def new_key() -> str:
 
 
 def key_principal(
-    key_id: int, unit_id: int, unit: str, scopes: Sequence[str] | None, role: Role = "lead_unit"
+    key_id: int, unit_id: int, unit: str, scopes: Sequence[str] | None, sealed: str = ""
 ) -> Principal:
     """A unit as one of its keys presents it."""
-    granted = GRANTED[role]
+    granted = GRANTED["lead_unit"]
     if scopes is not None:
         granted = frozenset(one for one in granted if one in scopes)
-    return Principal("unit", unit_id, unit, role, unit_id, unit, granted, key_id)
+    return Principal("unit", unit_id, unit, "lead_unit", unit_id, unit, granted, key_id, sealed=sealed)
 
 
 def authenticate_key(conn: Connection, key_digest: bytes) -> tuple[Principal, datetime | None] | None:
     """Whose valid key has this digest, and when that expires; None when there is none."""
     row = conn.execute(
-        "SELECT key_id, unit_id, code, scopes, expires_at FROM authenticate_key(%s)", (key_digest,)
+        "SELECT key_id, unit_id, code, scopes, principal, expires_at FROM authenticate_key(%s)", (key_digest,)
     ).fetchone()
-    return None if row is None else (key_principal(*row[:4]), row[4])
+    return None if row is None else (key_principal(*row[:5]), row[5])
 
 
 def valid_keys(conn: Connection, key_ids: Collection[int]) -> set[int]:
@@ -187,9 +192,11 @@ def session_principal(conn: Connection, session_digest: bytes) -> tuple[Principa
     row = conn.execute("SELECT * FROM session_person(%s)", (session_digest,)).fetchone()
     if row is None:
         return None
-    person_id, name, display_name, role, unit_id, unit, scope, expires_at = row
+    person_id, name, display_name, role, unit_id, unit, scope, sealed, expires_at = row
     granted = GRANTED[cast(Role, role)]
-    who = Principal("person", person_id, name, role, unit_id, unit, granted, None, display_name, scope)
+    who = Principal(
+        "person", person_id, name, role, unit_id, unit, granted, None, display_name, scope, sealed
+    )
     return who, expires_at
 
 

@@ -79,10 +79,7 @@ def issue(
     Raises Refused: scopes beyond `within`, or too many valid keys.
     """
     _within(carried(None) if scopes is None else scopes, within)
-    if by_key is not None:
-        [issuer] = keys(conn, unit_id, key_id=by_key)
-        expires_at = min((at for at in (expires_at, issuer.expires_at) if at is not None), default=None)
-    made = _keep(conn, unit_id, secret, name, scopes, expires_at, by)
+    made = _keep(conn, unit_id, secret, name, scopes, _capped(conn, unit_id, expires_at, by_key), by)
     audit.record(conn, "key.issued", f"key {made.key_id}", _told(made) | {"by_key": by_key}, unit_id)
     return made
 
@@ -96,10 +93,12 @@ def rotate(
     overlap: timedelta,
     by: str,
     within: Collection[Permission],
+    by_key: int | None = None,
 ) -> tuple[Key, Key] | None:
     """A successor with the same name, scopes and lifetime: (new, old). None when there is no such valid key.
 
-    The old key is valid for `overlap` more, or as long as it would have been if that is less. Raises Refused.
+    The old key is valid for `overlap` more, or as long as it would have been if that is less. By another key than
+    itself, the successor lives no longer than that one (`by_key`). Raises Refused.
     """
     old = _locked(conn, unit_id, key_id)
     if old is None or not old.valid:
@@ -107,12 +106,19 @@ def rotate(
     _within(old.carries, within)
     now: datetime = only(conn.execute("SELECT now()"))[0]
     expires_at = None if old.expires_at is None else now + (old.expires_at - old.created_at)
+    if by_key != key_id:
+        expires_at = _capped(conn, unit_id, expires_at, by_key)
     conn.execute(
         "UPDATE api_key SET expires_at = least(expires_at, %s) WHERE key_id = %s", (now + overlap, key_id)
     )
     made = _keep(conn, unit_id, secret, old.name, old.scopes, expires_at, by, spare=1)
     [old] = keys(conn, unit_id, key_id=key_id)
-    detail = {**_told(made), "old": key_id, "old_expires_at": old.expires_at and old.expires_at.isoformat()}
+    detail = {
+        **_told(made),
+        "by_key": by_key,
+        "old": key_id,
+        "old_expires_at": old.expires_at and old.expires_at.isoformat(),
+    }
     audit.record(conn, "key.rotated", f"key {made.key_id}", detail, unit_id)
     return made, old
 
@@ -134,6 +140,16 @@ def revoke(conn: Connection, unit_id: int, key_id: int, *, forced: bool) -> Key 
     [ended] = keys(conn, unit_id, key_id=key_id)
     audit.record(conn, "key.revoked", f"key {key_id}", {"name": old.name, "forced": forced}, unit_id)
     return ended
+
+
+def _capped(
+    conn: Connection, unit_id: int, expires_at: datetime | None, by_key: int | None
+) -> datetime | None:
+    """When a key ends that `by_key` makes: not after that one does."""
+    if by_key is None:
+        return expires_at
+    [maker] = keys(conn, unit_id, key_id=by_key)
+    return min((at for at in (expires_at, maker.expires_at) if at is not None), default=None)
 
 
 def _within(wanted: Collection[str], within: Collection[Permission]) -> None:

@@ -87,6 +87,24 @@ class _Tries:
         return [t for t in self._failures.get(key, []) if t > self._clock() - self._within_s]
 
 
+class _Unknown:
+    """Names that nobody has: locked as `note_login` locks the others, so that a lock does not tell which exist; bounded."""
+
+    def __init__(self, keeping: Keeping, clock: Callable[[], float]) -> None:
+        self._keeping, self._clock = keeping, clock
+        self._names: OrderedDict[str, tuple[int, float]] = OrderedDict()  # failures in a row, locked until
+
+    def count(self, name: str) -> None:
+        failures, until = self._names.pop(name, (0, 0.0))
+        locks = failures + 1 >= self._keeping.lock_after
+        self._names[name] = (0, self._clock() + self._keeping.lock_s) if locks else (failures + 1, until)
+        while len(self._names) > _KEPT:
+            self._names.popitem(last=False)
+
+    def wait_s(self, name: str) -> float:
+        return max(0.0, self._names.get(name, (0, 0.0))[1] - self._clock())
+
+
 class _Seen(NamedTuple):
     who: Principal
     expires_at: datetime
@@ -106,8 +124,7 @@ class Sessions:
         self._pool: ConnectionPool[Connection] | None = None
         self._seen: dict[bytes, _Seen] = {}
         self._addresses = _Tries(self.keeping.tries, 60.0, clock)
-        # Names that nobody has are locked like the others, so that a lock does not tell which exist.
-        self._unknown = _Tries(self.keeping.lock_after, self.keeping.lock_s, clock)
+        self._unknown = _Unknown(self.keeping, clock)
 
     def remembered(self, token: str) -> Principal | None:
         """Whose session it was a moment ago; None: ask `who`. Does not wait."""
@@ -205,12 +222,12 @@ class Sessions:
     def _admitted(
         self, conn: Connection, person_id: int, name: str, address: str, way: str = "password"
     ) -> Opened:
-        with acting(conn, Principal("person", person_id)):
-            identity.note_login(conn, person_id, well=True, most=1, lock_s=0)
-            token = identity.open_session(conn, person_id, self.keeping.session_s, address)
-            found = identity.session_principal(conn, identity.digest(token))
-            if found is None:  # shut out this very moment
-                raise WrongLogin
+        identity.note_login(conn, person_id, well=True, most=1, lock_s=0)
+        token = identity.open_session(conn, person_id, self.keeping.session_s, address)
+        found = identity.session_principal(conn, identity.digest(token))
+        if found is None:  # shut out this very moment
+            raise WrongLogin
+        with acting(conn, found[0]):
             audit.record(conn, "session.opened", name, {"address": address, "way": way})
         self._seen[identity.digest(token)] = _Seen(*found, self._clock())
         return Opened(token, *found)

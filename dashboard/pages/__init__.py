@@ -25,8 +25,12 @@ class View:
 
     snapshot: Snapshot
     language: Language
-    zone: str
     query: Mapping[str, str]
+
+    @property
+    def zone(self) -> str:
+        """On whose clock times are shown."""
+        return self.snapshot.zone
 
 
 @dataclass(frozen=True, slots=True)

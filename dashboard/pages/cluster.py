@@ -403,11 +403,10 @@ def register(app: Dash, current: Callable[[], Snapshot], want: Callable[[str], N
         Input(ids.TICK, "data"),
         State(ids.CLUSTER_CODE, "data"),
         State(ids.LANGUAGE, "data"),
-        State(ids.ZONE, "data"),
     )
-    def renew(_tick: object, code: str, language: str, zone: str) -> tuple[object, ...]:
+    def renew(_tick: object, code: str, language: str) -> tuple[object, ...]:
         want(code)
-        view = View(current(), language_of(language), zone, {})
+        view = View(current(), language_of(language), {})
         return view.snapshot.once(
             ("cluster", code, view.language),
             lambda: (
@@ -425,12 +424,9 @@ def register(app: Dash, current: Callable[[], Snapshot], want: Callable[[str], N
         State(ids.CLUSTER_CODE, "data"),
         State(ids.CLUSTER_TREND_DRAWN, "data"),
         State(ids.LANGUAGE, "data"),
-        State(ids.ZONE, "data"),
     )
-    def curves(
-        _tick: object, period: str, code: str, drawn: str, language: str, zone: str
-    ) -> tuple[object, ...]:
-        view = View(current(), language_of(language), zone, {})
+    def curves(_tick: object, period: str, code: str, drawn: str, language: str) -> tuple[object, ...]:
+        view = View(current(), language_of(language), {})
         cluster = _cluster(view, code)
         points = () if cluster is None else cluster.hours if period == "hour" else cluster.days
         # Curves are redrawn when they changed, not at every pulse: a hover must not be wiped away.

@@ -125,10 +125,9 @@ def register(app: Dash, current: Callable[[], Snapshot], want: Callable[[str], N
         Output(ids.HOME_LIST, SLOT),
         Input(ids.TICK, "data"),
         State(ids.LANGUAGE, "data"),
-        State(ids.ZONE, "data"),
     )
-    def renew(_tick: object, language: str, zone: str) -> object:
-        view = View(current(), language_of(language), zone, {})
+    def renew(_tick: object, language: str) -> object:
+        view = View(current(), language_of(language), {})
         role = viewer().role or "bank"
         return view.snapshot.once(("home", view.language), lambda: listed(view, role))
 
@@ -136,10 +135,9 @@ def register(app: Dash, current: Callable[[], Snapshot], want: Callable[[str], N
         Output(ids.HOME_EQUIPMENT, SLOT),
         Input(ids.TICK, "data"),
         State(ids.LANGUAGE, "data"),
-        State(ids.ZONE, "data"),
     )
-    def machines(_tick: object, language: str, zone: str) -> object:
-        view = View(current(), language_of(language), zone, {})
+    def machines(_tick: object, language: str) -> object:
+        view = View(current(), language_of(language), {})
         return view.snapshot.once(("home machines", view.language), lambda: equipment(view))
 
 

@@ -383,11 +383,10 @@ def register(app: Dash, current: Callable[[], Snapshot], want: Callable[[str], N
         Output(ids.OPERATIONS_PARTS, SLOT),
         Input(ids.TICK, "data"),
         State(ids.LANGUAGE, "data"),
-        State(ids.ZONE, "data"),
         prevent_initial_call=True,
     )
-    def renew(_tick: object, language: str, zone: str) -> tuple[object, ...]:
-        view = View(current(), language_of(language), zone, {})
+    def renew(_tick: object, language: str) -> tuple[object, ...]:
+        view = View(current(), language_of(language), {})
         return view.snapshot.once(
             ("operations", view.language),
             lambda: (totals(view), accounts(view), alarms(view), canaries(view), parts(view)),

@@ -365,11 +365,10 @@ def register(app: Dash, current: Callable[[], Snapshot], want: Callable[[str], N
         Output(ids.OVERVIEW_PROBLEM_COUNT, "children"),
         Input(ids.TICK, "data"),
         State(ids.LANGUAGE, "data"),
-        State(ids.ZONE, "data"),
         prevent_initial_call=True,
     )
-    def renew(_tick: object, language: str, zone: str) -> tuple[object, ...]:
-        view = View(current(), language_of(language), zone, {})
+    def renew(_tick: object, language: str) -> tuple[object, ...]:
+        view = View(current(), language_of(language), {})
         return view.snapshot.once(
             ("overview", view.language),
             lambda: (
@@ -383,11 +382,10 @@ def register(app: Dash, current: Callable[[], Snapshot], want: Callable[[str], N
         Input(ids.TICK, "data"),
         Input(ids.OVERVIEW_RANK_BY, "value"),
         State(ids.LANGUAGE, "data"),
-        State(ids.ZONE, "data"),
         prevent_initial_call=True,
     )
-    def rank(_tick: object, by: str, language: str, zone: str) -> Html:
-        view = View(current(), language_of(language), zone, {})
+    def rank(_tick: object, by: str, language: str) -> Html:
+        view = View(current(), language_of(language), {})
         return view.snapshot.once(("ranking", by, view.language), lambda: ranking(view, by))
 
     @app.callback(
@@ -396,11 +394,10 @@ def register(app: Dash, current: Callable[[], Snapshot], want: Callable[[str], N
         Input(ids.TICK, "data"),
         State(ids.OVERVIEW_MAP_PILOTS, "data"),
         State(ids.LANGUAGE, "data"),
-        State(ids.ZONE, "data"),
         prevent_initial_call=True,
     )
-    def mark(_tick: object, drawn: str, language: str, zone: str) -> tuple[object, object]:
-        return map_figure(View(current(), language_of(language), zone, {}), drawn)
+    def mark(_tick: object, drawn: str, language: str) -> tuple[object, object]:
+        return map_figure(View(current(), language_of(language), {}), drawn)
 
     @app.callback(
         Output(ids.URL, "pathname", allow_duplicate=True),

@@ -304,11 +304,10 @@ def register(app: Dash, current: Callable[[], Snapshot], want: Callable[[str], N
         Input(ids.TICK, "data"),
         State(ids.SUPPLY_UNIT, "data"),
         State(ids.LANGUAGE, "data"),
-        State(ids.ZONE, "data"),
         prevent_initial_call=True,
     )
-    def renew(_tick: object, unit: str, language: str, zone: str) -> tuple[object, ...]:
-        view = View(current(), language_of(language), zone, {})
+    def renew(_tick: object, unit: str, language: str) -> tuple[object, ...]:
+        view = View(current(), language_of(language), {})
         return view.snapshot.once(
             ("supply", unit, view.language),
             lambda: (totals(view), table(view, unit), reasons(view, unit), refusals(view, unit)),

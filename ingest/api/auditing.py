@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query
 from ingest.api.answers import Answer
 from ingest.api.gate import Gate
 from ingest.api.moments import Since, Until
+from ingest.api.whose import in_sight
 from store import audit, registry
 
 
@@ -63,6 +64,8 @@ def router(gate: Gate) -> APIRouter:
         ] = None,
     ) -> Events:
         """Logins, keys, people, corrections, exports and decisions that concern you, newest first."""
+        if unit is not None:
+            await in_sight(gate, unit)
         wanted = audit.Wanted(action, actor, unit, since, until)
         found = await gate.query(audit.events, limit=limit + 1, before=cursor, wanted=wanted)
         codes = {unit_id: code for code, unit_id in (await gate.query(registry.unit_ids)).items()}

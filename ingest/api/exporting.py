@@ -51,7 +51,7 @@ class Exports:
 
     async def answer(self, who: Principal, table: Table, form: Format) -> Response:
         """The answer that streams this table to this caller. Raises Problem: too many at once, or it cannot begin."""
-        payer = who.unit or who.key
+        payer = who.payer
         if sum(self._of.values()) >= MOST_AT_ONCE or self._of.get(payer, 0) >= MOST_OF_ONE:
             raise Problem("too_many_exports", {"limit": str(MOST_OF_ONE)}, retry_after_s=10)
         self._of[payer] = self._of.get(payer, 0) + 1
@@ -94,7 +94,7 @@ class Exports:
         except (psycopg.Error, PoolTimeout):
             return False
         finally:
-            payer = export.who.unit or export.who.key
+            payer = export.who.payer
             self._of[payer] -= 1
             if not self._of[payer]:
                 del self._of[payer]

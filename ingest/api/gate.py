@@ -42,6 +42,7 @@ _TRIES_PER_S, _TRIES_AT_ONCE = 20, 100
 _REFUSED_ROWS_PER_S, _REFUSED_ROWS_AT_ONCE, _DEBT_S = 2_000, 50_000, 60
 _BURST_S = 60
 """What a unit may send at once, in seconds of what it may send for ever."""
+_READS_BURST_S = 10
 MALFORMED_AS_ROWS = 100
 """What a body that cannot be read costs of that: the log, the quarantine, and somebody's attention."""
 
@@ -80,6 +81,7 @@ class Gate:
         )
         self.requests = Meter(limits.requests_per_s, limits.requests_per_s * _BURST_S, _DEBT_S)
         self.rows = Meter(limits.rows_per_s, limits.rows_per_s * _BURST_S, _DEBT_S)
+        self.reads = Meter(limits.reads_per_s, limits.reads_per_s * _READS_BURST_S, _DEBT_S)
         self.waiting = Waiting(self._read_submissions)
         self.rows_taken = 0
 
@@ -134,6 +136,8 @@ class Gate:
             who = await self.who(request)
             if permission not in who.permissions:
                 raise Problem("forbidden", {"permission": permission, "path": request.url.path})
+            if request.method in ("GET", "HEAD"):
+                self._spend_read(who)
             _caller.set(who)
             if not any_parameters:
                 require_known(request)
@@ -151,12 +155,17 @@ class Gate:
         admitted.permission = "known"  # type: ignore[attr-defined]
         return Depends(admitted)
 
+    def _spend_read(self, who: Principal) -> None:
+        if (wait := self.reads.wait_s(who.payer)) > 0:
+            raise Problem("too_many_reads", retry_after_s=int(wait) + 1)
+        self.reads.spend(who.payer)
+
     async def who(self, request: Request) -> Principal:
         """Who calls, by key, signature or session. Raises Problem."""
         found: Principal | None = getattr(request.state, "who", None)
         if found is None:
             found = request.state.who = await self.credentials.of(request)
-            request.state.payer = found.unit or found.key
+            request.state.payer = found.payer
         return found
 
     async def unit(self, request: Request) -> Unit:

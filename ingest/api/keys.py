@@ -141,14 +141,17 @@ def router(gate: Gate) -> APIRouter:
         openapi_extra=described(Rotation, {"overlap_hours": 24}),
     )
     async def rotate(key_id: KeyId, request: Request, response: Response, unit: UnitCode = None) -> IssuedOut:
-        """A successor with the same name, scopes and lifetime, told this once; the old key ends after the overlap."""
+        """A successor with the same name, scopes and lifetime, told this once; the old key ends after the overlap.
+
+        A key that rotates another one gives it no longer life than its own.
+        """
         who, mine = await gate.who(request), await whose(gate, request, unit)
         wanted = await read_form(gate, request, Rotation)
         secret = new_key()
         try:
             found = await gate.query(
                 kept.rotate, mine.unit_id, key_id, secret, overlap=timedelta(hours=wanted.overlap_hours),
-                by=_actor(who), within=_within(who),
+                by=_actor(who), within=_within(who), by_key=who.key_id,
             )  # fmt: skip
         except kept.Refused as refused:
             raise Problem(refused.reason, refused.parameters) from refused

@@ -19,10 +19,11 @@ _HALF_LIFE_S = 10.0
 
 
 class UnitLimits(NamedTuple):
-    """What one unit may send for ever, in rows and in requests a second; a minute of it at once."""
+    """What one unit may do for ever: send rows and requests a second, a minute of it at once; read, ten seconds at once."""
 
     rows_per_s: float = 500_000.0
     requests_per_s: float = 500.0
+    reads_per_s: float = 200.0
 
 
 UNIT_LIMITS = UnitLimits()

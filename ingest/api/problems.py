@@ -88,6 +88,10 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
     "busy": (429, "Too many requests at once", Reason(
         "同时处理的数据过多,本次没有接收", "too much is being taken at once; nothing of this was taken",
         "请在 {retry_after} 秒后原样重发", "Send the same again after {retry_after} s")),
+    "too_many_reads": (429, "Too many reads in too little time", Reason(
+        "读取过于频繁", "too many reads in too little time",
+        "请在 {retry_after} 秒后重试;一次可取更多(limit、多个标签),大量数据请用 /api/v1/export",
+        "Try again after {retry_after} s; ask for more at once (limit, several tags), or export large amounts: /api/v1/export")),
     "too_many_exports": (429, "Too many exports at once", Reason(
         "同时进行的导出过多(每个单位或账号最多 {limit} 个)", "too many exports at once ({limit} of each unit or person)",
         "请等前一个导出完成,或在 {retry_after} 秒后重试", "Wait for an earlier one to end, or try again after {retry_after} s")),

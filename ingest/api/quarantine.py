@@ -134,6 +134,10 @@ class Wanted:
         """As a filter of that unit's own entries."""
         return Filter(unit_id=unit.unit_id, **self._given)  # type: ignore[arg-type]  # checked by FastAPI
 
+    def told(self) -> dict[str, str]:
+        """What was asked for, for the audit log."""
+        return {name: str(given) for name, given in self._given.items() if given is not None}
+
 
 class Entry(Explained):
     """A refused row, or a body that could not be read."""
@@ -252,14 +256,20 @@ def router(gate: Gate) -> APIRouter:
         format: _Format = "ndjson",
     ) -> StreamingResponse:
         """All of them, oldest first, as NDJSON or CSV, of any size."""
-        chosen = wanted.of(await whose(gate, request, unit))
+        mine = await whose(gate, request, unit)
+        chosen = wanted.of(mine)
         # The first page before the answer begins: what fails until here can be said properly.
         first = await _page(gate, chosen, None)
-        await gate.query(audit.record, "export.begun", "quarantine", {"format": format})
+        asked = {"unit": mine.code, "format": format, **wanted.told()}
+        await gate.query(audit.record, "export.begun", "quarantine", asked, mine.unit_id)
 
         async def parts() -> AsyncIterator[bytes]:
-            page, head = first, True
+            page, head, rows = first, True, 0
             while True:
+                rows += len(page.entries)
+                if not page.more:  # as of any export: the last piece comes when it is in the audit log
+                    made = {**asked, "rows": rows, "complete": True}
+                    await gate.query(audit.record, "export.made", "quarantine", made, mine.unit_id)
                 yield b"".join(lines(page.entries, format, head=head))
                 if not page.more:
                     return

@@ -13,7 +13,8 @@ from ingest.api.forms import Form, described, read_form
 from ingest.api.gate import Gate
 from ingest.api.measurements import IdempotencyKey
 from ingest.api.moments import Since, Until
-from ingest.api.problems import Problem, bad_parameter
+from ingest.api.problems import Problem
+from ingest.api.whose import in_sight
 from ingest.breaches import broken
 from ingest.datasets.fields import Code, Moment, Uscc
 from store import stoppages
@@ -136,8 +137,8 @@ def router(gate: Gate) -> APIRouter:
         ] = None,
     ) -> StoppagesOut:
         """Stoppages in your sight that touch [since, until), newest first, also those withdrawn."""
-        if unit is not None and "\0" in unit:
-            raise bad_parameter("unit", "含有字符 U+0000", "contains the character U+0000")
+        if unit is not None:
+            await in_sight(gate, unit)
         found = await gate.query(
             stoppages.stoppages, limit=limit + 1, before=cursor, unit=unit, since=since, until=until
         )

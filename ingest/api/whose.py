@@ -33,7 +33,12 @@ async def whose(gate: Gate, request: Request, code: str | None) -> Unit:
             "请给出单位代码:您不属于任何单位",
             "say whose: the code of the unit, as you belong to none",
         )
-    found = await gate.query(unit_id, code)
+    return await in_sight(gate, code)
+
+
+async def in_sight(gate: Gate, code: str) -> Unit:
+    """The unit of this code. Raises Problem: there is none, or the caller may not know of it."""
+    found = await gate.query(unit_id, code) if "\0" not in code else None
     if found is None:
         raise absent("unit", code)
     return Unit(found, code)

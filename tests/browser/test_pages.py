@@ -356,7 +356,6 @@ def drawn(client: APIRequestContext, url: str, path: str) -> str:
         ],
         "state": [
             {"id": "language", "property": "data", "value": "zh"},
-            {"id": "zone", "property": "data", "value": "Asia/Shanghai"},
         ],
         "changedPropIds": ["url.pathname"],
     }

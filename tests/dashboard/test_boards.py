@@ -79,7 +79,7 @@ def test_a_page_of_somebody_else_does_not_exist(boards: Boards, world: World) ->
     ):
         viewer = world.principals[who]
         picture(boards, viewer, want=f"P-{code}")
-        view = View(boards.of(viewer).current(), "zh", "Asia/Shanghai", {})
+        view = View(boards.of(viewer).current(), "zh", {})
         drawn = json.dumps(
             page_for(f"/cluster/P-{code}", view, viewer.role).to_plotly_json(),
             default=repr,

@@ -265,6 +265,13 @@ def test_callbacks_bring_little_and_say_how_much(client: Browser) -> None:
         assert client.post("/_dash-update-component", content=b"{}", headers=headers).status_code == 413
 
 
+def test_what_no_page_sends_is_refused_before_dash_sees_it(client: Browser) -> None:
+    log_in(client)
+    for body in (b"", b"[]", b'{"a":', b"\xff\xfe"):
+        answer = client.post("/_dash-update-component", content=body, headers=HOME)
+        assert (answer.status_code, answer.json()["code"]) == (400, "malformed_callback"), body
+
+
 def test_the_wall_stands_before_pages_only(accounts: Logins) -> None:
     api = create_api(accounts, "nats://127.0.0.1:1")
     beside = [route for route in routes_of(api) if not route.path.startswith("/api/")]

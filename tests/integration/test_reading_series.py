@@ -195,7 +195,7 @@ def test_a_rollup_keeps_every_extreme_and_counts_every_reading(
                 "INSERT INTO measurement VALUES (%s, %s::timestamptz + %s * interval '1 microsecond', %s, %s)",
                 (made.tags[B], DAY, ts, value, status),
             )
-        conn.execute("SELECT set_config('qunce.principal', %s, true)", (made.principals["key of B"].key,))
+        conn.execute("SELECT set_config('qunce.principal', %s, true)", (made.principals["key of B"].sealed,))
         end = DAY + timedelta(days=3)
         rolled = series.rolled(conn, made.tags[B], DAY, end, points, 1000, quality)
     least = {"any": -0x8000, "usable": 0, "good": 0}[quality]

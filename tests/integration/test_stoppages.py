@@ -64,12 +64,12 @@ def api(module_dsn: str) -> Iterator[Connection]:
 
 def unit_of(conn: Connection, equipment_id: int) -> tuple[Principal, str]:
     row = conn.execute(
-        "SELECT u.unit_id, u.code, e.code FROM equipment e JOIN lead_unit u USING (unit_id)"
+        "SELECT u.unit_id, u.code, e.code, sealed('unit:' || u.unit_id) FROM equipment e JOIN lead_unit u USING (unit_id)"
         " WHERE equipment_id = %s",
         (equipment_id,),
     ).fetchone()
     assert row is not None
-    return key_principal(1, row[0], row[1], None), row[2]
+    return key_principal(1, row[0], row[1], None, row[3]), row[2]
 
 
 def test_a_declared_stoppage_is_not_missing_data_whenever_it_was_declared(

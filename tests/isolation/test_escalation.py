@@ -236,6 +236,66 @@ def test_functions_of_the_owner_show_and_change_nothing_of_another(world: tuple[
                 assert row[0] is None
 
 
+def test_nobody_names_himself_somebody_else(world: tuple[str, World]) -> None:
+    """SQL that got into a statement may set who calls; the database takes nobody whom it has not sealed."""
+    dsn, made = world
+    mine = made.principals["key of A"].sealed
+    seal = mine.rpartition(":")[2]
+    b, province = made.units[B], made.principals["province"].id
+    forged = (f"unit:{b}", f"person:{province}", f"unit:{b}:{seal}", f"person:{province}:{seal}", f"unit:0{mine[5:]}",
+              f"{mine}:{seal}", "person:0", "unit:x", ":", "unit:")  # fmt: skip
+    with connect(role_dsn(dsn, "api"), application="test", autocommit=True) as conn:
+        with acting(conn, made.principals["key of A"]):
+            assert conn.execute("SELECT count(*) FROM enterprise").fetchone() == (1,)
+            for who in forged:
+                rows = conn.execute(
+                    "SELECT unit_id FROM enterprise WHERE set_config('qunce.principal', %s, true) IS NOT NULL"
+                    " UNION ALL SELECT 0 WHERE set_config('qunce.principal', %s, true) IS NULL"
+                    " UNION ALL SELECT unit_id FROM enterprise",
+                    (who, who),
+                ).fetchall()
+                assert {unit for (unit,) in rows} <= {made.units[A]}, who
+                assert conn.execute("SELECT count(*) FROM enterprise").fetchone() == (0,), who
+        for function in ("sealed('unit:1')", "principal_secret"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                conn.execute(f"SELECT * FROM {function}")  # type: ignore[arg-type]
+
+
+def test_nobody_notes_a_version(world: tuple[str, World]) -> None:
+    with connect(role_dsn(world[0], "api"), application="test", autocommit=True) as conn:
+        assert conn.execute("SELECT note_code_version('forged', repeat('a', 64))").fetchone() == (None,)
+        assert conn.execute("SELECT count(*) FROM code_version WHERE name = 'forged'").fetchone() == (0,)
+
+
+def test_the_writer_mixes_no_units_and_keeps_what_there_was(world: tuple[str, World]) -> None:
+    """It works for all units, so row security does not hold it: keys and grants do."""
+    dsn, made = world
+    with connect(dsn, application="test") as owner:
+        park = only(owner.execute("SELECT park_id FROM park WHERE unit_id = %s", (made.units[B],)))[0]
+    a, firm, machine = made.units[A], made.firms[B], made.equipment[B]
+    with connect(role_dsn(dsn, "writer"), application="test", autocommit=True) as conn:
+        for statement, values in (
+            ("UPDATE tag SET equipment_id = %s WHERE unit_id = %s", (machine, a)),
+            ("UPDATE equipment SET enterprise_id = %s WHERE unit_id = %s", (firm, a)),
+            ("UPDATE enterprise SET park_id = %s WHERE unit_id = %s", (park, a)),
+            ("UPDATE shift_calendar SET equipment_id = %s, start_at = start_at + interval '1 s' WHERE unit_id = %s", (machine, a)),
+            ("UPDATE production_order SET equipment_id = %s WHERE unit_id = %s", (machine, a)),
+        ):  # fmt: skip
+            with pytest.raises(psycopg.errors.ForeignKeyViolation):
+                conn.execute(statement, values)  # type: ignore[arg-type]
+        for statement in (
+            "UPDATE dataset_revision SET record = '{}'",
+            "DELETE FROM dataset_revision",
+            "UPDATE measurement_revision SET value = 0",
+            "UPDATE lead_unit SET name_zh = 'x'",
+            "UPDATE indicator_value SET value = 1",
+            "DELETE FROM pilot",
+            "UPDATE principal_secret SET secret = secret",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                conn.execute(statement)  # type: ignore[arg-type]
+
+
 def test_the_grants_are_a_closed_list(world: tuple[str, World]) -> None:
     """A function that a migration adds is nobody's until store/access.sql says whose."""
     with connect(world[0], application="test") as owner:
@@ -255,7 +315,7 @@ def test_the_grants_are_a_closed_list(world: tuple[str, World]) -> None:
         ).fetchall()
     assert callable_ == {
         "uscc_is_valid", "audit", "audit_text", "caller", "regions_below", "visible_units", "visible_enterprises",
-        "pooled_enterprises", "visible_equipment", "sees_province", "is_operator", "own_unit", "end_sessions",
+        "pooled_enterprises", "visible_equipment", "sees_province", "supervises", "is_operator", "own_unit", "end_sessions",
         "reopen_stopped", "note_code_version", "tag_readings", "tag_texts", "tag_span", "tag_buckets",
     }  # fmt: skip
     assert views == [("scoped", "event"), ("scoped", "measurement")]

@@ -31,7 +31,7 @@ OWNERS = {
     ),
     **dict.fromkeys(("supply_hour", "equipment_hour"), _BY_EQUIPMENT),
     **dict.fromkeys(("ingest_ledger", "arrival", "latency_bucket", "clock_skew"), _BY_SOURCE),
-    "stoppage": "x.unit_id, (SELECT enterprise_id FROM stoppage_equipment s JOIN equipment q USING (equipment_id) WHERE s.stoppage_id = x.stoppage_id)",
+    **dict.fromkeys(("stoppage", "stoppage_equipment"), "x.unit_id, NULL::int"),
     "tag": "x.unit_id, (SELECT enterprise_id FROM equipment q WHERE q.equipment_id = x.equipment_id)",
     "shift_calendar": "x.unit_id, (SELECT enterprise_id FROM equipment q WHERE q.equipment_id = x.equipment_id)",
     "production_order": "x.unit_id, (SELECT enterprise_id FROM equipment q WHERE q.equipment_id = x.equipment_id)",
@@ -77,6 +77,10 @@ def owners(conn: Connection, table: str) -> list[tuple[int | None, int | None]]:
 
 def expected(table: str, rows: list[tuple[int | None, int | None]], scope: Scope, world: World) -> int:
     units = {world.units[u] for u in scope.units}
+    if table in SUPERVISED and not scope.supervises:
+        units = set()
+    if table == "file_upload":
+        units = {world.units[scope.own]} if scope.own else set()
     firms = {world.firms[u] for u in scope.firms}
     pool = {world.firms[u] for u in scope.pool} if table in POOL else set()
     n = sum(unit in units or firm in firms or firm in pool for unit, firm in rows)
@@ -89,7 +93,16 @@ def expected(table: str, rows: list[tuple[int | None, int | None]], scope: Scope
 
 
 SPECIAL = {"indicator_value", "audit_event", "person", "api_key", "component_status", "canary"}
-CLOSED = {"session", "request_nonce", "dirty_hour", "dirty_period", "unit_position", "writer_position"}
+SUPERVISED = {"quarantine", "submission"}
+CLOSED = {
+    "session",
+    "request_nonce",
+    "principal_secret",
+    "dirty_hour",
+    "dirty_period",
+    "unit_position",
+    "writer_position",
+}
 
 
 @pytest.mark.parametrize("role", ["api", "dashboard"])

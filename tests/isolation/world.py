@@ -39,26 +39,31 @@ WHEN = datetime(2026, 11, 20, 8, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Scope:
-    """What somebody must see, and no more: all of `units`; of `firms` what is said of them."""
+    """What somebody must see, and no more: all of `units`; of `firms` what is said of them.
+
+    What units sent and what was refused of it only who `supervises` sees; what is `own`, the unit alone.
+    """
 
     units: frozenset[str] = frozenset()
     firms: frozenset[str] = frozenset()
     pool: frozenset[str] = frozenset()
     province: bool = False
     operator: bool = False
+    supervises: bool = True
+    own: str | None = None
 
 
 ALL = frozenset(UNITS)
 SCOPES: dict[str, Scope] = {
     "nobody": Scope(),
-    "key of A": Scope(units=frozenset({"GD-AAA-01"})),
+    "key of A": Scope(units=frozenset({"GD-AAA-01"}), own="GD-AAA-01"),
     "province": Scope(units=ALL, province=True),
     "operator": Scope(units=ALL, province=True, operator=True),
-    "think tank": Scope(units=ALL, province=True),
-    "think tank of B": Scope(units=frozenset({"GD-BBB-01"})),
+    "think tank": Scope(units=ALL, province=True, supervises=False),
+    "think tank of B": Scope(units=frozenset({"GD-BBB-01"}), supervises=False),
     "city 441900": Scope(units=frozenset({"GD-AAA-01"}), firms=frozenset({"GD-AAA-01"})),
     "county 440305": Scope(firms=frozenset({"GD-BBB-01"})),
-    "lead unit A": Scope(units=frozenset({"GD-AAA-01"})),
+    "lead unit A": Scope(units=frozenset({"GD-AAA-01"}), own="GD-AAA-01"),
     "enterprise of A": Scope(firms=frozenset({"GD-AAA-01"})),
     "bank": Scope(pool=frozenset({"GD-BBB-01"})),
 }
@@ -77,6 +82,11 @@ class World:
     tags: dict[str, int]
     pilots: dict[str, int]
     sources: dict[str, int]
+
+
+def sealed(conn: Connection, who: str) -> str:
+    """How the database knows `unit:<id>` or `person:<id>`, as its owner may ask."""
+    return str(only(conn.execute("SELECT sealed(%s)", (who,)))[0])
 
 
 def seed(conn: Connection) -> World:
@@ -104,14 +114,16 @@ def seed(conn: Connection) -> World:
         person = add_person(conn, NewPerson(name.replace(" ", "-"), name, role, **scope))  # type: ignore[arg-type]
         unit = next((u for u, i in world.units.items() if i == scope.get("unit_id")), None)
         world.principals[name] = Principal(
-            "person", person, name.replace(" ", "-"), role, scope.get("unit_id"), unit, GRANTED[role]  # type: ignore[arg-type]
+            "person", person, name.replace(" ", "-"), role, scope.get("unit_id"), unit, GRANTED[role],  # type: ignore[arg-type]
+            sealed=sealed(conn, f"person:{person}"),
         )  # fmt: skip
         world.tokens[name] = open_session(conn, person, 3600, "127.0.0.1")
     for unit, name in (("GD-AAA-01", "key of A"), ("GD-BBB-01", "key of B")):
         key_id = only(
             conn.execute("SELECT min(key_id) FROM api_key WHERE unit_id = %s", (world.units[unit],))
         )[0]
-        world.principals[name] = key_principal(key_id, world.units[unit], unit, None)
+        who = sealed(conn, f"unit:{world.units[unit]}")
+        world.principals[name] = key_principal(key_id, world.units[unit], unit, None, who)
         world.tokens[name] = f"qk_{unit}"
         with acting(conn, world.principals[name]):
             audit.record(conn, "test.seeded", MARKS[unit], {"mark": MARKS[unit]})

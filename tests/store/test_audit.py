@@ -78,6 +78,15 @@ def test_a_deleted_row_is_located(log: Connection) -> None:
         assert audit.verify(log) == Broken(3, "altered")
 
 
+def test_a_row_before_the_first_is_located(log: Connection) -> None:
+    with tampering(log):
+        log.execute(
+            "INSERT INTO audit_event SELECT -5, at, 'person:admin', unit_id, 'key.issued', object, detail, hash"
+            " FROM audit_event WHERE seq = 1"
+        )
+        assert audit.verify(log) == Broken(-5, "before")
+
+
 def test_swapped_rows_are_located(log: Connection) -> None:
     with tampering(log):
         log.execute("UPDATE audit_event SET seq = CASE seq WHEN 2 THEN -5 ELSE seq END")

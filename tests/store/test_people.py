@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from store import audit, identity, passwords, people
-from store.database import Connection, connect
+from store.database import Connection, connect, only
 from store.identity import GRANTED, Principal, acting
 from store.people import NameTaken, Wanted, WrongScope
 from store.roles import logins, role_dsn
@@ -200,9 +200,9 @@ def test_the_first_operator_is_made_once_and_gets_the_password_of_the_settings(
 def test_only_operators_keep_accounts_whatever_the_python(module_dsn: str, owner: Connection) -> None:
     with connect(role_dsn(module_dsn, "api"), application="test", autocommit=True) as conn:
         for name, role in (("prov", "province"), ("op", "operator")):
-            who = Principal(
-                "person", identity.person_id(owner, name) or 0, name, role, permissions=GRANTED[role]
-            )  # type: ignore[arg-type, index]
+            person = identity.person_id(owner, name) or 0
+            sealed = only(owner.execute("SELECT sealed(%s)", (f"person:{person}",)))[0]
+            who = Principal("person", person, name, role, permissions=GRANTED[role], sealed=sealed)  # type: ignore[arg-type, index]
             with acting(conn, who):
                 found = {p.name for p in people.listed(conn)}
                 assert ("op" in found, "prov" in found) == (role == "operator", True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -13,6 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from ingest.api.answers import Answer
 from ingest.api.gate import Gate
+from ingest.api.limits import Turns
 from ingest.api.problems import bad_parameter
 from ingest.api.reading.latest import status_codes
 from ingest.api.reading.parameters import From, To, names
@@ -98,7 +98,7 @@ class SeriesPage(Answer):
 def router(gate: Gate) -> APIRouter:
     """The route, on this process's gate."""
     routes = APIRouter()
-    turns = asyncio.Semaphore(_ROLLUPS_AT_ONCE)
+    turns = Turns(_ROLLUPS_AT_ONCE, _STATEMENT_S)
 
     @routes.get(
         "/api/v1/series",
@@ -142,7 +142,7 @@ def router(gate: Gate) -> APIRouter:
             if name not in known:
                 raise absent("tags", name)
         chosen = [known[name] for name in wanted]
-        async with turns:
+        async with turns.turn((await gate.who(request)).payer):
             content = await gate.query(_series, chosen, start, end, points, quality)
         return Response(content, media_type="application/json")
 
