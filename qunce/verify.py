@@ -43,7 +43,7 @@ class SourceBalance:
     acknowledged: what the sender counts as sent and acknowledged; where no sender's own count is at
     hand, what arrived. in_flight: handed over, but the sender had not seen the acknowledgement when
     it wrote its count. redelivered: arrived beyond what was acknowledged and explained, either as in
-    flight or, sent again for want of an acknowledgement, as one of the duplicates.
+    flight or, sent again for want of an acknowledgement, as one of the duplicates or of what was refused.
     others: what arrived beyond that from other senders, who use the unit's key but keep no count
     (only HTTP push and MQTT admit several senders).
     sent = acknowledged + redelivered + others must be stored + duplicates + corrections + quarantined + pending.
@@ -175,7 +175,9 @@ def _balance_source(account: Account, sent: Mapping[str, Any] | None) -> SourceB
     acknowledged = account.received if sent is None else int(sent["sent"])
     in_flight = 0 if sent is None else int(sent.get("in_flight", 0))
     meant_twice = 0 if sent is None else int(sent.get("faults", {}).get("duplicate", 0))
-    explained = max(0, duplicates - meant_twice) + in_flight
+    # What is sent again and comes twice is a duplicate, or, of what is refused, refused twice.
+    refused_twice = 0 if sent is None else min(int(sent.get("resent", 0)), quarantined)
+    explained = max(0, duplicates - meant_twice) + refused_twice + in_flight
     redelivered = max(0, min(arrived - acknowledged, explained))
     shared = account.source.partition(":")[0] in _SHARED
     others = max(0, arrived - acknowledged - redelivered) if shared else 0

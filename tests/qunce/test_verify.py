@@ -73,3 +73,10 @@ def test_what_the_way_in_counted_and_nobody_judged_shows() -> None:
     found = balance([lost], [UnitRows("U", 10, 0, 0)], [], {})
     assert not found.balanced
     assert "11" in found.disagreements[0]
+
+
+def test_what_was_refused_and_sent_again_is_nobody_elses() -> None:
+    [source] = verdict(sent=9, resent=1, faults={"duplicate": 1}).sources
+    assert (source.redelivered, source.others) == (1, 0)
+    [source] = verdict(sent=8, resent=1, faults={"duplicate": 1}).sources
+    assert (source.redelivered, source.others) == (1, 1)
