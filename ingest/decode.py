@@ -229,7 +229,7 @@ def _one_time(body: bytes, equipment: str, who: _Who) -> Decoded:
     try:
         parsed = _VALUES.decode(body)
     except msgspec.ValidationError as error:
-        raise _misshapen(error, _Values) from error
+        raise misshapen(error, _Values) from error
     n = len(parsed.values)
     rows = _Rows(
         [f"{equipment}.{signal}" for signal in parsed.values],
@@ -412,12 +412,12 @@ def _row_by_row(body: bytes, error: msgspec.ValidationError, who: _Who) -> Decod
     try:
         parsed = _RAW_BODY.decode(body)
     except msgspec.ValidationError as outer:
-        raise _misshapen(outer, _Body) from outer
+        raise misshapen(outer, _Body) from outer
     if parsed.metrics is not None and parsed.records is None:
         check_rows(len(parsed.metrics))
         return _from_metrics(map(_metric, parsed.metrics), parsed, who)
     if parsed.records is None:
-        raise _misshapen(error, _Columns) from error
+        raise misshapen(error, _Columns) from error
     check_rows(len(parsed.records))
     rows = _Rows([], [], [], [], [], [])
     for i, raw in enumerate(parsed.records):
@@ -432,7 +432,7 @@ def _row_by_row(body: bytes, error: msgspec.ValidationError, who: _Who) -> Decod
     return _from_rows(rows, parsed, who)
 
 
-def _misshapen(error: msgspec.ValidationError, within: type[msgspec.Struct]) -> Malformed:
+def misshapen(error: msgspec.ValidationError, within: type[msgspec.Struct]) -> Malformed:
     """A body of another form; `within`: what a field that is not known was found in."""
     if (field := _unknown(str(error))) is not None:
         return Malformed("unknown_field", {"field": field, "known": _fields(within)})

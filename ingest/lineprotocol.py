@@ -129,8 +129,9 @@ class _Reader:
             raise _Wrong(
                 "malformed_line", column="1", **worded("不是合法的 UTF-8", "invalid UTF-8")
             ) from None
-        if time is None:
-            raise _Wrong("missing_timestamp")
+        if time is None:  # InfluxDB takes its own clock then, and clients of it rely on that
+            self._points.add(line, found, values, None)
+            return
         ts = int(time) if _TIME.fullmatch(time) else None
         if ts is None or not _LEAST <= ts <= _MOST:
             column = str(match.start(3) - match.start() + 1)

@@ -61,6 +61,8 @@ class Points:
         self._record: list[int] = []
         self._number: list[int] = []
         self._refused: list[tuple[int, str, str, dict[str, str], bytes]] = []
+        self._on_arrival: dict[int, int] = {}  # reading → how many points without a time came before its own
+        self._untimed = 0
 
     def equipment(self, measurement: str, tags: Mapping[str, str]) -> tuple[str, bool] | None:
         """(Equipment, whether a tag named it); None: there is no tag that was asked for."""
@@ -77,14 +79,21 @@ class Points:
         name = f"{code}.{measurement if by_tag and field == 'value' else field}"
         return self._names.setdefault(name, len(self._names))
 
-    def add(self, number: int, codes: list[int], values: list[Any], ts: int) -> None:
-        """Add the readings of the point of this number (its line, or its place in a list). Raises Malformed."""
+    def add(self, number: int, codes: list[int], values: list[Any], ts: int | None) -> None:
+        """Add the readings of the point of this number (its line, or its place in a list). Raises Malformed.
+
+        `ts` None: the time of arrival, and 1 µs later for each such point, so that none takes another's place.
+        """
         quality: Any = None
         if -1 in codes:
             quality = _status(values[codes.index(-1)])
             values = [value for code, value in zip(codes, values, strict=True) if code >= 0]
             codes = [code for code in codes if code >= 0]
         self._room(len(codes))
+        if ts is None:
+            begun, ts = len(self._ts), 0
+            self._on_arrival |= dict.fromkeys(range(begun, begun + len(codes)), self._untimed)
+            self._untimed += 1
         self._record += range(len(self._number), len(self._number) + len(codes))
         self._number += [number] * len(codes)
         self._tag += codes
@@ -109,6 +118,8 @@ class Points:
         origin = Origin(word, np.array(self._number, np.int64))
         tag_index, record = np.array(self._tag, np.int32), np.array(self._record, np.int64)
         ts = _micros(np.array(self._ts, np.int64), self._ticks)
+        if self._on_arrival:
+            ts[list(self._on_arrival)] = received_at + np.array(list(self._on_arrival.values()), np.int64)
         value, text, faults = values_column(self._value)
         quality, unknown = quality_column(self._quality, len(self._quality))
         found = [(i, "value", reason, parameters) for i, reason, parameters in faults]

@@ -23,12 +23,13 @@ Version: {version}
 Summary: 群策 Qunce: client of the open interface, and the commands push and pull-template
 License: Apache-2.0
 Requires-Python: >=3.11
-Requires-Dist: httpx>=0.28
-Requires-Dist: typer>=0.29
-Requires-Dist: rich>=15
+Requires-Dist: httpx>=0.27
+Requires-Dist: typer>=0.16
+Requires-Dist: rich>=13.7
 Provides-Extra: readings
-Requires-Dist: pyarrow>=26; extra == "readings"
-Requires-Dist: pydantic>=2.12; extra == "readings"
+Requires-Dist: numpy>=1.26; extra == "readings"
+Requires-Dist: pyarrow>=16; extra == "readings"
+Requires-Dist: pydantic>=2.7; extra == "readings"
 Requires-Dist: tzdata; extra == "readings"
 """
 _WHEEL = "Wheel-Version: 1.0\nGenerator: qunce\nRoot-Is-Purelib: true\nTag: py3-none-any\n"

@@ -129,6 +129,9 @@
     (job.notes.unread_sheets || []).forEach(function (sheet) {
       pieces.push(make("p", { class: "report-note" }, say("unread", { sheet: sheet })));
     });
+    if (job.notes.ignored_examples) {
+      pieces.push(make("p", { class: "report-note" }, say("examples", { n: job.notes.ignored_examples })));
+    }
     if (job.marked) {
       pieces.push(make("p", { class: "report-marked" }, make("a", { class: "button", href: job.marked, download: true, "data-marked": true }, say("marked"))));
     }

@@ -22,7 +22,7 @@ from ingest.api.taking import NOT_KEPT, records_of
 from ingest.api.waiting import Asked
 from ingest.batch import Refusal
 from ingest.datasets import DATASETS, MAX_RECORDS, check_records
-from ingest.decode import UNREADABLE, other_form, unreadable
+from ingest.decode import UNREADABLE, misshapen, unreadable
 from ingest.decoded import Malformed
 from ingest.records import Records, encode_records
 from ingest.unpacking import unpack
@@ -35,7 +35,7 @@ _APPLIED_WITHIN_S = 10.0
 _Text = Annotated[str, msgspec.Meta(max_length=TEXT_MOST, pattern=r"^[^\x00]*$")]
 
 
-class _Body(msgspec.Struct):
+class _Body(msgspec.Struct, forbid_unknown_fields=True):
     records: list[msgspec.Raw]
     reason: _Text | None = None
     voucher: _Text | None = None
@@ -175,7 +175,7 @@ def _said(body: bytes) -> _Body:
     try:
         said = _BODY.decode(body.removeprefix(codecs.BOM_UTF8))
     except msgspec.ValidationError as wrong:
-        raise other_form(wrong) from wrong
+        raise misshapen(wrong, _Body) from wrong
     except UNREADABLE as malformed:
         raise unreadable(body, malformed) from malformed
     if len(said.records) > MAX_RECORDS:

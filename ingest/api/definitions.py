@@ -176,6 +176,7 @@ def documented(name: str) -> dict[str, Any]:
     body = {
         "type": "object",
         "required": ["records"],
+        "additionalProperties": False,
         "properties": {
             "records": {
                 "type": "array",

@@ -142,7 +142,9 @@ class Notes(Answer):
     ignored_columns: list[Ignored] | None = None
     """columns without a field"""
     unread_sheets: list[str] | None = None
-    """other sheets with a heading of the dataset: send each by itself"""
+    """other sheets with a heading of the dataset, hidden ones too: send each by itself"""
+    ignored_examples: int | None = None
+    """rows that are the template's examples, unchanged: they were left out; known at the end"""
 
 
 class CellError(Explained):
@@ -381,7 +383,9 @@ def router(gate: Gate, filing: Filing) -> APIRouter:
             raise Problem("not_found", {"path": request.url.path})
         form = "xlsx" if found.notes.get("form") == "xlsx" else "csv"
         stem = PurePath(found.file_name).stem or found.dataset
-        return _attachment(content, f"{stem}.marked.{form}", XLSX if form == "xlsx" else CSV)
+        charset = str(found.notes.get("encoding") or "utf-8").removesuffix("-sig")  # it goes back as it came
+        kind = XLSX if form == "xlsx" else f"{CSV}; charset={charset}"
+        return _attachment(content, f"{stem}.marked.{form}", kind)
 
     async def _take_up(unit: Any) -> None:
         for upload_id in await gate.query(files.orphans, unit.unit_id):

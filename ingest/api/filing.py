@@ -159,7 +159,7 @@ class _Work:
         await self._keep("reading")
         await _tell(child, Job(self._upload.dataset))
         await _tell(child, content)
-        examples = 0
+        notes: dict[str, Any] = {}
         while True:
             told = ANSWER.decode(await _hear(child))
             if isinstance(told, Fault):
@@ -168,25 +168,26 @@ class _Work:
                 return
             if isinstance(told, Opened):
                 self._progress = self._progress._replace(total=told.rows)
-                await self._keep("submitting", _notes(told))
+                notes = _notes(told)
+                await self._keep("submitting", notes)
             elif isinstance(told, Part):
                 await self._take(told)
                 await self._keep("submitting")
             elif isinstance(told, End):
-                examples = told.examples
+                notes["ignored_examples"] = told.examples
                 break
         self._progress = self._progress._replace(total=self._progress.done)
         marked = None
         if self._marks:
             await self._keep("marking")
             counts = {name: n for name, n in self._progress._asdict().items() if n is not None} | {
-                "examples": examples
+                "examples": notes["ignored_examples"]
             }
             self._marks.sort(key=lambda mark: (mark.row, -1 if mark.column is None else mark.column))
             await _tell(child, Marks(self._marks, counts))
             with contextlib.suppress(asyncio.IncompleteReadError):  # the result is known, only not marked
                 marked = await _hear(child)
-        await self._keep("marking")
+        await self._keep("marking", notes)
         errors = [msgspec.to_builtins(mark) for mark in self._marks[:ERRORS_KEPT]]
         if marked is not None and len(marked) > MARKED_MOST_BYTES:
             marked = None

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ingest.breaches import broken, ordered
-from ingest.datasets.fields import NONE, Amount, Count, Day, Name, Ticked, Uscc, Wan, about
+from ingest.datasets.fields import NONE, Amount, Count, Day, Name, Ticked, Uscc, Wan, Whole, about
 from ingest.datasets.record import Record
 
 Band = Literal["0-10", "10-20", "20-40", "40-60", "60-100"]
@@ -37,7 +37,7 @@ Four = Literal["none", "A", "B", "C", "D"]
 Change = Literal["increased", "flat", "decreased"]
 CHANGES = {"increased": "增加", "flat": "持平", "decreased": "降低"}
 METHODS = {"self": "企业自评", "on_site": "现场评定"}
-Level = Annotated[int, Field(ge=0, le=4)]
+Level = Annotated[Whole, Field(ge=0, le=4)]
 CMMM = {"1": "一级 规划级", "2": "二级 规范级", "3": "三级 集成级", "4": "四级 优化级", "5": "五级 引领级"}
 _EDGES: Mapping[str, tuple[float, float]] = {
     band: (float(band.split("-")[0]), float(band.split("-")[1])) for band in BANDS

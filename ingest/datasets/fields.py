@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 from pydantic.config import JsonDict
 
 from ingest.breaches import broken
@@ -85,14 +85,16 @@ Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
 Day = Annotated[date, AfterValidator(_day)]
 Uscc = Annotated[str, AfterValidator(_uscc)]
 Region = Annotated[str, Field(pattern=r"^[0-9]{6}([0-9]{3})?$")]
-Code = Annotated[str, Field(pattern=r"^[^./+#\s]{1,64}$")]
+Code = Annotated[str, Field(pattern=r"^[^./+#,\s]{1,64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Number = Annotated[str, Field(pattern=r"^\S{1,100}$")]
 """Of a document: a contract, a voucher, a certificate."""
 IndicatorCode = Annotated[str, Field(pattern=r"^[a-z]+\.[a-z0-9_]+$")]
 Period = Annotated[str, Field(pattern=r"^20[0-9]{2}(-Q[1-4]|-(0[1-9]|1[0-2]))?$")]
 """A year, a quarter or a month of +08:00: 2026, 2026-Q1, 2026-03."""
-Count = Annotated[int, Field(ge=0, le=10**15)]
+# JSON has one kind of number: 64.0 is as whole as 64, and libraries that keep doubles write it so.
+Whole = Annotated[int, BeforeValidator(lambda n: int(n) if isinstance(n, float) and n.is_integer() else n)]
+Count = Annotated[Whole, Field(ge=0, le=10**15)]
 Amount = Annotated[float, Field(ge=0, le=1e15)]
 Hours = Annotated[float, Field(ge=0, le=24)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -165,12 +165,12 @@ class Tag(Record):
     key = ("name", "valid_from")
     withdrawable = False
     name: Annotated[
-        Annotated[str, Field(pattern=r"^[^./+#\s]{1,64}\.[^/+#\s]{1,64}$")],
+        Annotated[str, Field(pattern=r"^[^./+#,\s]{1,64}\.[^/+#,\s]{1,64}$")],
         about("标签名", "equipment_code, a dot, signal", "CNC-0012.spindle_speed"),
     ]
     equipment_code: Annotated[Code, about("设备编号", "Equipment it is measured at", "CNC-0012")]
     signal: Annotated[
-        Annotated[str, Field(pattern=r"^[^/+#\s]{1,64}$")],
+        Annotated[str, Field(pattern=r"^[^/+#,\s]{1,64}$")],
         about(
             "信号", "state, mode, produced, good, scrap, rework, energy, or a process value", "spindle_speed"
         ),

@@ -96,10 +96,10 @@ def _read_xlsx(dataset: str, data: bytes) -> Table:
             best: Table | None = None
             unread: list[str] = []
             for sheet in book.worksheets:
-                if sheet.title in OWN_SHEETS or sheet.sheet_state != "visible":
+                if sheet.title in OWN_SHEETS or getattr(sheet, "sheet_state", "") == "veryHidden":
                     continue
                 cells = _cells(sheet)
-                if best is not None:
+                if best is not None or sheet.sheet_state != "visible":
                     if _heading_at(dataset, _top(cells)) is not None:
                         unread.append(sheet.title[:_NAME_MOST])
                     continue
@@ -193,19 +193,43 @@ def _read_csv(dataset: str, data: bytes) -> Table:
     if heading is None:
         raise FileFault("no_heading", {"known": _known(dataset)})
     _require(dataset, heading)
+    for number, cells in rows:
+        if _holds_records(cells, delimiter, len(heading.columns)):
+            raise _open_quote(number)
     return Table("csv", heading, rows, encoding=encoding, delimiter=delimiter)
 
 
-def decoded_lines(text: str, delimiter: str) -> Iterator[list[str]]:
-    """The records of a CSV. Raises FileFault."""
+def decoded_lines(text: str, delimiter: str, *, strict: bool = True) -> Iterator[list[str]]:
+    """The records of a CSV. Raises FileFault; what is not `strict` takes a quote for what it may have been meant as."""
+    reader, number = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict), 0
     try:
-        yield from csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        for cells in reader:
+            number += 1
+            yield cells
     except csv.Error as error:
-        raise FileFault("malformed_file", worded("不是合规的 CSV", f"CSV: {error}"[:200])) from error
+        raise _open_quote(number + 1) from error
+
+
+def _open_quote(number: int) -> FileFault:
+    zh = f"第 {number} 行:引号没有成对,或引号之后还有内容;单元格中的引号须写两遍,并把整个单元格放在引号中"
+    en = (
+        f"row {number}: a quote that is not closed, or with text after it; a quote within a cell is written twice, and"
+        " the cell put in quotes"
+    )
+    return FileFault("malformed_file", worded(zh, en))
+
+
+def _holds_records(cells: Iterable[str], delimiter: str, columns: int) -> bool:
+    """Whether a cell has swallowed records: a line within it is as long as a record, between two stray quotes."""
+    least = max(2, columns - 1)
+    return any(
+        "\n" in cell and any(line.count(delimiter) >= least for line in cell.splitlines()) for cell in cells
+    )
 
 
 def _parsed(text: str, delimiter: str, lines: int | None = None) -> Iterator[Row]:
-    for number, cells in enumerate(decoded_lines(text, delimiter), 1):
+    """The rows; of the first `lines` alone it is only asked what they may be."""
+    for number, cells in enumerate(decoded_lines(text, delimiter, strict=lines is None), 1):
         if lines is not None and number > lines:
             return
         yield number, tuple(cells)

@@ -225,7 +225,8 @@ def check(file: Path, mapping: Mapping, console: Console) -> Outcome:
         for row, text in found.untimed:
             outcome.note(row + 1, "", f"时间无法识别 / not a time: {text[:60]}")
         table = Table(
-            title=f"将发送的读数(前 10 条) | readings that would be sent: the first 10 of {found.table.num_rows:,}"
+            title=f"文件前 {rows.num_rows:,} 行将发送的读数,示其 10 条 | what would be sent of the first {rows.num_rows:,}"
+            f" rows: 10 of {found.table.num_rows:,} readings"
         )
         for name in ("行 row", "标签 tag", "时间 time (UTC)", "值 value", "质量 quality"):
             table.add_column(name, overflow="fold")

@@ -151,10 +151,14 @@ def _measurements(
 ) -> int:
     from rich.console import Console
 
-    from qunce.push import backfill
-    from qunce.push.mapping import MappingError, read_mapping
     from qunce.push.service import Refused
 
+    try:
+        from qunce.push import backfill
+        from qunce.push.mapping import MappingError, read_mapping
+    except ModuleNotFoundError as missing:
+        wheel = "'./qunce_client-….whl[readings]'"
+        return _say(f"历史读数还需要 / measurements need {missing.name}, too: pip install {wheel}")
     try:
         known = read_mapping(mapping)
         if check:

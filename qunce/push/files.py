@@ -100,6 +100,9 @@ def show(job: dict[str, Any], marked: Path | None, console: Console) -> None:
         console.print(
             Text(f"未读取的工作表,请单独上传 / sheet not read, send it by itself: {sheet}", style="yellow")
         )
+    if examples := job["notes"].get("ignored_examples"):
+        said = f"跳过模板的示例行 / the template's example rows, left out: {examples:,}"
+        console.print(Text(said, style="yellow"))
     if not job["errors"]:
         return
     table = Table(title="被拒收的单元格 | refused cells")

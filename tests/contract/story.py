@@ -180,10 +180,10 @@ def _readings(ask: Asking) -> None:
             "POST", "/api/v2/write", status, content=f"opcua,equipment=CNC-0012 produced=140{i}i {time.time_ns()}",
             params={"bucket": "b", "org": "o"}, headers={"Prefer": prefer},
         )  # fmt: skip
-    ask("POST", "/api/v2/write", 422, content="opcua,equipment=CNC-0012 produced=1i")
+    ask("POST", "/api/v2/write", 422, content="opcua,equipment=CNC-0012 produced=1i noon")
     ask("POST", "/api/v2/write", 401, content="a b=1", by="qk_wrong")
     ask("POST", "/write", 204, content=f"CNC-0012 produced=1405i {time.time_ns()}", params={"db": "d"})
-    ask("POST", "/write", 422, content="CNC-0012 produced=1i", params={"precision": "u"})
+    ask("POST", "/write", 422, content="CNC-0012 produced=1i noon", params={"precision": "u"})
     ask("POST", "/write", 401, content="a b=1", by="qk_wrong")
 
 

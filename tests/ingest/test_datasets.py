@@ -31,6 +31,18 @@ def test_check_character(code: str, valid: bool) -> None:
     assert uscc_is_valid(code) is valid
 
 
+def test_a_whole_number_is_whole_however_it_is_written() -> None:
+    session = {**example("training_session"), "attendees": 64}
+    texts = [
+        json.dumps(session),
+        json.dumps({**session, "attendees": 64.0}),
+        json.dumps({**session, "attendees": 64.5}),
+    ]
+    good, refused = check_records("training_session", [text.encode() for text in texts])
+    assert [record["attendees"] for _, record in good] == [64, 64]
+    assert [one.place for one in refused] == ["training_session records[2].attendees"]
+
+
 def test_the_same_instant_in_another_zone_is_the_same_record() -> None:
     there = {**TAG, "valid_from": "2026-11-23T00:00:00Z"}
     good, refused = check_records("tag", [json.dumps(r).encode() for r in (TAG, there)])

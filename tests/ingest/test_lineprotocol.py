@@ -108,7 +108,6 @@ def test_the_tag_that_names_the_equipment_can_be_chosen() -> None:
         ("M x=1 9223372036854775808", "malformed_line", "7"),
         ("M x=1 1 1", "malformed_line", "7"),
         (b"M x=1,\xff=2 1", "malformed_line", "1"),
-        ("M x=1", "missing_timestamp", None),
     ],
 )
 def test_a_wrong_line_is_refused_by_itself_with_its_number(
@@ -120,6 +119,15 @@ def test_a_wrong_line_is_refused_by_itself_with_its_number(
     [refusal] = decoded.batch.refused
     assert (refusal.place, refusal.reason, refusal.original) == ("line 2 records[1]", reason, line)
     assert refusal.parameters.get("column") == column
+
+
+@pytest.mark.parametrize("precision", ["ns", "s"])
+def test_a_line_without_a_time_has_that_of_its_arrival(precision: str) -> None:
+    decoded = lines(b"M a=1,b=2\nM a=3 5\nM a=4\n", precision=precision)
+    at = decoded.batch.received_at
+    ticks = {"ns": 0, "s": 5_000_000}[precision]
+    assert decoded.batch.ts.tolist() == [at, at, ticks, at + 1]
+    assert decoded.batch.refused == ()
 
 
 NAMES = st.text(

@@ -126,6 +126,27 @@ def test_csv_of_every_kind(encoding: str, delimiter: str) -> None:
     assert (record["code"], record["name"], record["planned_on"]) == ("007", "启动,会;一\t二", "2026-03-01")
 
 
+@pytest.mark.parametrize(
+    ("lines", "row"),
+    [
+        (["m1,一,2026-03-01", 'm2,"二,2026-03-01', "m3,三,2026-03-01"], 3),  # not closed at all
+        (['m1,"一,2026-03-01', "m2,二,2026-03-01", 'm3,三",2026-03-01'], 2),  # closed by another stray one
+        (["m1,一,2026-03-01", 'm2,"二"车间,2026-03-01'], 3),
+    ],
+)
+def test_a_stray_quote_swallows_no_rows(lines: list[str], row: int) -> None:
+    data = "\n".join(["code,name,planned_on", *lines]).encode()
+    with pytest.raises(FileFault) as fault:
+        read_table("milestone", data)
+    assert fault.value.reason == "malformed_file"
+    assert f"row {row}:" in fault.value.parameters["detail"]
+
+
+def test_a_cell_may_have_several_lines_and_quotes() -> None:
+    data = 'code,name,planned_on\nm1,"一,二\n三,四 ""五""",2026-03-01\nm2,4" 管,2026-03-01\n'.encode()
+    assert [one["name"] for one in records(data)] == ['一,二\n三,四 "五"', '4" 管']
+
+
 def test_titles_above_blank_rows_and_columns_in_any_order() -> None:
     data = sheet(
         [None, None, None, None, None],

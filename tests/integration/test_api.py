@@ -310,6 +310,11 @@ def test_a_correction_gives_its_reason_and_every_dataset_is_documented(registere
                 "/api/v1/datasets/training_session", json={"records": [], "reason": "a\0"}
             )
             assert (wrong.status_code, wrong.json()["code"]) == (400, "wrong_shape")
+            misspelt = await client.post(
+                "/api/v1/datasets/training_session", json={"records": [session], "vouchr": "GZ-2"}
+            )
+            assert (misspelt.status_code, misspelt.json()["code"]) == (400, "unknown_field")
+            assert misspelt.json()["parameters"]["field"] == "vouchr"
         with connect(dsn, application="test") as conn:
             assert conn.execute(
                 "SELECT revision, reason, voucher, reported_by FROM dataset_revision ORDER BY revision"

@@ -216,6 +216,7 @@ def test_a_form_from_a_browser_and_csv_of_a_chinese_excel(client: httpx.Client) 
     assert lines[0].endswith(";错误 error;处理 mend")
     assert lines[1] == f"E1;{USCC};一号机;CNC;是;否"
     assert "[E3] 是否数字化设备 digital 应为" in lines[2]
+    assert marked.headers["content-type"] == "text/csv; charset=gb18030"
     assert "%E8%AE%BE%E5%A4%87" in marked.headers["content-disposition"]
 
 
@@ -256,10 +257,12 @@ def test_a_sheet_that_was_not_read_is_named(client: httpx.Client) -> None:
     again = book.copy_worksheet(book.active)
     again.title = "二车间"
     book.create_sheet("说明")["A1"] = "x"
+    hidden = book.copy_worksheet(book.active)
+    hidden.title, hidden.sheet_state = "三车间", "hidden"
     saved = io.BytesIO()
     book.save(saved)
     job = push(client, saved.getvalue())
-    assert (counts(job), job["notes"]["unread_sheets"]) == ((1, 0, 0, 0), ["二车间"])
+    assert (counts(job), job["notes"]["unread_sheets"]) == ((1, 0, 0, 0), ["二车间", "三车间"])
 
 
 def test_a_file_that_is_none_is_refused_as_a_whole(client: httpx.Client) -> None:
@@ -403,4 +406,5 @@ def test_a_template_can_be_had_and_sent_back(client: httpx.Client) -> None:
     assert table.startswith(b"\xef\xbb\xbf")
     job = push(client, client.get(f"{path}.xlsx").content, "milestone", dry_run=True)
     assert (job["stage"], counts(job)) == ("done", (0, 0, 0, 0))
+    assert job["notes"]["ignored_examples"] == 1
     assert client.get("/api/v1/datasets/nothing/template.xlsx").status_code == 404

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import re
 import subprocess
 import sys
 import zipfile
@@ -43,6 +45,33 @@ def test_the_client_and_the_commands_work_by_themselves(alone: Path) -> None:
         "import qunce.push.files, qunce.push.backfill; print([m for m in sys.modules if m.startswith('qunce')])",
     )
     assert "qunce.settings" not in used
+
+
+def test_it_names_all_that_it_imports(alone: Path) -> None:
+    imported = set()
+    for file in alone.glob("qunce/**/*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.partition(".")[0])
+    [metadata] = alone.glob("*.dist-info/METADATA")
+    named = set(re.findall(r"Requires-Dist: (\w+)", metadata.read_text("utf-8")))
+    assert imported - sys.stdlib_module_names - {"qunce"} == named - {"tzdata"}
+
+
+def test_without_what_measurements_need_it_says_so(alone: Path, tmp_path: Path) -> None:
+    for name in ("a.parquet", "m.toml"):
+        (tmp_path / name).write_text("x")
+    program = (
+        f"import sys; sys.path.insert(0, {str(alone)!r}); sys.modules['pyarrow'] = None;"
+        " from qunce.push.__main__ import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "push", "a.parquet", "--mapping", "m.toml"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "[readings]" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
 
 
 def test_it_is_a_wheel(alone: Path) -> None:
