@@ -128,7 +128,7 @@ BEGIN
             GRANT SELECT (person_id, name, display_name, role, region_code, pilot_ids, unit_id, uscc, oidc_subject,
                 failures, locked_until, created_at, disabled_at) ON person TO qunce_api, qunce_dashboard;
         ELSIF t.name = 'api_key' THEN
-            GRANT SELECT (key_id, unit_id, name, scopes, created_at, created_by, expires_at, last_used_at, revoked_at)
+            GRANT SELECT (key_id, unit_id, name, scopes, created_at, created_by, expires_at, last_used_at, revoked_at, request_key)
                 ON api_key TO qunce_api, qunce_dashboard;
         ELSE
             EXECUTE format('GRANT SELECT ON public.%I TO qunce_api, qunce_dashboard', t.name);
@@ -177,7 +177,7 @@ CREATE POLICY issuing ON api_key FOR INSERT TO qunce_api
 CREATE POLICY revoking ON api_key FOR UPDATE TO qunce_api
     USING ((SELECT is_operator()) OR unit_id = (SELECT own_unit()))
     WITH CHECK ((SELECT is_operator()) OR unit_id = (SELECT own_unit()));
-GRANT INSERT (unit_id, digest, name, scopes, expires_at, created_by) ON api_key TO qunce_api;
+GRANT INSERT (unit_id, digest, name, scopes, expires_at, created_by, request_key) ON api_key TO qunce_api;
 GRANT UPDATE (revoked_at, expires_at, name) ON api_key TO qunce_api;
 DROP POLICY IF EXISTS adding ON person;
 DROP POLICY IF EXISTS changing ON person;

@@ -73,13 +73,16 @@ def issue(
     by: str,
     within: Collection[Permission],
     by_key: int | None = None,
+    request_key: str | None = None,
 ) -> Key:
     """Keep a new key of a unit, which may do no more than `within`, and for no longer than the key `by_key` that issues it.
 
-    Raises Refused: scopes beyond `within`, or too many valid keys.
+    Raises Refused: scopes beyond `within`, too many valid keys, or this `request_key` had its key already.
     """
     _within(carried(None) if scopes is None else scopes, within)
-    made = _keep(conn, unit_id, secret, name, scopes, _capped(conn, unit_id, expires_at, by_key), by)
+    made = _keep(
+        conn, unit_id, secret, name, scopes, _capped(conn, unit_id, expires_at, by_key), by, request_key
+    )
     audit.record(conn, "key.issued", f"key {made.key_id}", _told(made) | {"by_key": by_key}, unit_id)
     return made
 
@@ -94,12 +97,14 @@ def rotate(
     by: str,
     within: Collection[Permission],
     by_key: int | None = None,
+    request_key: str | None = None,
 ) -> tuple[Key, Key] | None:
     """A successor with the same name, scopes and lifetime: (new, old). None when there is no such valid key.
 
     The old key is valid for `overlap` more, or as long as it would have been if that is less. By another key than
     itself, the successor lives no longer than that one (`by_key`). Raises Refused.
     """
+    _told_once(conn, unit_id, request_key)
     old = _locked(conn, unit_id, key_id)
     if old is None or not old.valid:
         return None
@@ -111,7 +116,7 @@ def rotate(
     conn.execute(
         "UPDATE api_key SET expires_at = least(expires_at, %s) WHERE key_id = %s", (now + overlap, key_id)
     )
-    made = _keep(conn, unit_id, secret, old.name, old.scopes, expires_at, by, spare=1)
+    made = _keep(conn, unit_id, secret, old.name, old.scopes, expires_at, by, request_key, spare=1)
     [old] = keys(conn, unit_id, key_id=key_id)
     detail = {
         **_told(made),
@@ -172,19 +177,31 @@ def _keep(
     scopes: Sequence[str] | None,
     expires_at: datetime | None,
     by: str,
+    request_key: str | None,
     *,
     spare: int = 0,
 ) -> Key:
+    _told_once(conn, unit_id, request_key)
     if sum(key.valid for key in keys(conn, unit_id)) >= MOST_VALID + spare:
         raise Refused("too_many_keys", most=str(MOST_VALID))
-    row = only(
-        conn.execute(
-            "INSERT INTO api_key (unit_id, digest, name, scopes, expires_at, created_by)"
-            " VALUES (%s, %s, %s, %s, %s, %s) RETURNING key_id",
-            (unit_id, digest(secret), name, _sorted(scopes), expires_at, by),
-        )
-    )
+    row = conn.execute(
+        "INSERT INTO api_key (unit_id, digest, name, scopes, expires_at, created_by, request_key)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (unit_id, request_key) DO NOTHING RETURNING key_id",
+        (unit_id, digest(secret), name, _sorted(scopes), expires_at, by, request_key),
+    ).fetchone()
+    if row is None:  # the same request, at the same time
+        _told_once(conn, unit_id, request_key)
+        raise LookupError("a key was issued, and is not there")
     return keys(conn, unit_id, key_id=row[0])[0]
+
+
+def _told_once(conn: Connection, unit_id: int, request_key: str | None) -> None:
+    """A secret is kept nowhere, so it cannot be told again: whoever asks again is told which key it was."""
+    found = conn.execute(
+        "SELECT key_id FROM api_key WHERE unit_id = %s AND request_key = %s", (unit_id, request_key)
+    ).fetchone()
+    if found is not None:
+        raise Refused("key_told", key=str(found[0]))
 
 
 def _sorted(scopes: Sequence[str] | None) -> list[str] | None:

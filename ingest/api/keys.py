@@ -11,6 +11,7 @@ from pydantic import Field
 from ingest.api.answers import Answer, also
 from ingest.api.forms import Form, described, read_form
 from ingest.api.gate import Gate
+from ingest.api.measurements import IdempotencyKey
 from ingest.api.problems import Problem
 from ingest.api.whose import UnitCode, whose
 from store import keys as kept
@@ -111,8 +112,16 @@ def router(gate: Gate) -> APIRouter:
             NewKey, {"name": "MES", "scopes": ["measurements:write", "service:write"], "expires_in_days": 365}
         ),
     )
-    async def issue(request: Request, response: Response, unit: UnitCode = None) -> IssuedOut:
-        """A new key, told this once: keep it. It never carries more than your own credentials do, nor lives longer."""
+    async def issue(
+        request: Request,
+        response: Response,
+        unit: UnitCode = None,
+        idempotency_key: IdempotencyKey = None,
+    ) -> IssuedOut:
+        """A new key, told this once: keep it. It never carries more than your own credentials do, nor lives longer.
+
+        The same `Idempotency-Key` again issues no second key: the answer is `409` and names the first.
+        """
         who, mine = await gate.who(request), await whose(gate, request, unit)
         wanted = await read_form(gate, request, NewKey)
         within = _within(who)
@@ -125,7 +134,7 @@ def router(gate: Gate) -> APIRouter:
         try:
             made = await gate.query(
                 kept.issue, mine.unit_id, secret, name=wanted.name, scopes=scopes, expires_at=expires_at,
-                by=_actor(who), within=within, by_key=who.key_id,
+                by=_actor(who), within=within, by_key=who.key_id, request_key=idempotency_key or None,
             )  # fmt: skip
         except kept.Refused as refused:
             raise Problem(refused.reason, refused.parameters) from refused
@@ -140,7 +149,13 @@ def router(gate: Gate) -> APIRouter:
         responses=also(409),
         openapi_extra=described(Rotation, {"overlap_hours": 24}),
     )
-    async def rotate(key_id: KeyId, request: Request, response: Response, unit: UnitCode = None) -> IssuedOut:
+    async def rotate(
+        key_id: KeyId,
+        request: Request,
+        response: Response,
+        unit: UnitCode = None,
+        idempotency_key: IdempotencyKey = None,
+    ) -> IssuedOut:
         """A successor with the same name, scopes and lifetime, told this once; the old key ends after the overlap.
 
         A key that rotates another one gives it no longer life than its own.
@@ -151,7 +166,7 @@ def router(gate: Gate) -> APIRouter:
         try:
             found = await gate.query(
                 kept.rotate, mine.unit_id, key_id, secret, overlap=timedelta(hours=wanted.overlap_hours),
-                by=_actor(who), within=_within(who), by_key=who.key_id,
+                by=_actor(who), within=_within(who), by_key=who.key_id, request_key=idempotency_key or None,
             )  # fmt: skip
         except kept.Refused as refused:
             raise Problem(refused.reason, refused.parameters) from refused

@@ -63,6 +63,10 @@ _HTTP: Mapping[str, tuple[int, str, Reason]] = {
     "idempotency_key_reused": (422, "Idempotency-Key reused", Reason(
         "该幂等键已用于另一请求体", "this idempotency key came with another body before",
         "重试请原样重发;新的内容请用新的键", "Repeat a request as it was; use a new key for something new")),
+    "key_told": (409, "Key told before", Reason(
+        "该请求已签发过密钥 {key},密钥只显示一次", "this request has issued key {key} already, and a key is told once",
+        "没有收到应答时:吊销密钥 {key}(DELETE /api/v1/keys/{key}),再用新的幂等键重新申请",
+        "If its answer was lost: revoke key {key} (DELETE /api/v1/keys/{key}) and ask again with a new Idempotency-Key")),
     "partly_refused": (422, "Partly refused", Reason(
         "{received} 条读数中 {refused} 条被拒收并存入隔离区,其余 {accepted} 条已接收",
         "{refused} of {received} readings were refused and are kept in quarantine, the other {accepted} were taken",

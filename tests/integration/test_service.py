@@ -114,6 +114,17 @@ def test_a_unit_keeps_its_own_keys(module_dsn: str, operator: str) -> None:
             capped = await client.post(path, json={}, headers=bearer(brief.json()["key"]))
             assert (capped.status_code, capped.json()["issued"]["expires_at"]) == (201, ends)
 
+            # A request that is sent again makes no second key, neither by issuing nor by rotating.
+            once = {"Idempotency-Key": "once"}
+            one = await client.post("/api/v1/keys", json={"name": "once"}, headers=once)
+            first_id = one.json()["issued"]["key_id"]
+            for path in ("/api/v1/keys", f"/api/v1/keys/{first_id}/rotate"):
+                again = await client.post(
+                    path, json={"name": "once"} if path.endswith("keys") else {}, headers=once
+                )
+                assert (again.status_code, again.json()["code"]) == (409, "key_told")
+                assert again.json()["parameters"]["key"] == str(first_id)
+
             rotated = await client.post(f"/api/v1/keys/{key_id}/rotate", json={"overlap_hours": 1})
             assert rotated.status_code == 201
             new, old = rotated.json()["issued"], rotated.json()["old"]
