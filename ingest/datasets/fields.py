@@ -36,12 +36,19 @@ def uscc_is_valid(code: str) -> bool:
 
 
 def _uscc(code: str) -> str:
-    if not uscc_is_valid(code):
-        raise broken(
-            "不是有效的统一社会信用代码:校验码不符(GB 32100-2015)",
-            "not a 统一社会信用代码: the check character does not match (GB 32100-2015)",
-        )
-    return code
+    if uscc_is_valid(code):
+        return code
+    if len(code) != 18:
+        zh, en = f"应为 18 位,收到 {len(code)} 位", f"it has 18 characters, not {len(code)}"
+    elif uscc_is_valid(code.upper()):
+        zh, en = "字母须大写", "its letters are capitals"
+    elif wrong := next((c for c in code if c not in _ALPHABET), None):
+        zh, en = f"不含字符 {wrong}", f"it has no {wrong}"
+    else:
+        zh, en = "校验码不符,请核对各位", "the check character does not match: look at every character"
+    raise broken(
+        f"不是有效的统一社会信用代码:{zh}(GB 32100-2015)", f"not a 统一社会信用代码: {en} (GB 32100-2015)"
+    )
 
 
 def _utc(moment: datetime) -> datetime:

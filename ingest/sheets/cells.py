@@ -33,6 +33,7 @@ _ROUNDED = re.compile(r"\d(\.\d+)?[eE]\+1\d")
 _SERIAL = range(18_264, 73_051)
 """Excel's day numbers of 1950 to 2099, as a cell shows them that nobody formatted as a date."""
 _SEPARATORS = re.compile(r"[;\uff1b\u3001\n]+")
+_SEPARATORS_OF_CHOICES = re.compile(r"[;,\uff1b\uff0c\u3001\n]+")  # whose names hold no comma
 
 
 class Uncalculated(NamedTuple):
@@ -78,7 +79,8 @@ def value_of(column: Column, raw: Any, epoch: datetime = WINDOWS_EPOCH) -> Any:
         if raw.upper() in EXCEL_ERRORS:
             raise CellFault("cell_error", {"field": column.called, "got": raw[:_SHOWN]})
     if column.kind == "list":
-        parts = _SEPARATORS.split(raw) if isinstance(raw, str) else [raw]
+        between = _SEPARATORS_OF_CHOICES if column.item == "choice" else _SEPARATORS
+        parts = between.split(raw) if isinstance(raw, str) else [raw]
         return [_READ[column.item](column, one, epoch) for one in parts if not is_blank(one)]
     return _READ[column.kind](column, raw, epoch)
 

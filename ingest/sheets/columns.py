@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 import unicodedata
 from collections.abc import Mapping
@@ -54,9 +55,12 @@ class Column:
         return frozenset(folded(name) for name in (self.field, self.zh, self.en))
 
 
+_MARKS = re.compile(r"\(\s*(必填|必填项|选填|选填项|可选|必须|required|mandatory|optional)\s*\)")
+
+
 def folded(heading: str) -> str:
     """A heading without what people change in it: width, case, blanks, underscores, the mark of mandatory ones."""
-    text = unicodedata.normalize("NFKC", heading).casefold()
+    text = _MARKS.sub("", unicodedata.normalize("NFKC", heading).casefold())
     return "".join(c for c in text if not c.isspace() and c not in "_*:'\"")
 
 

@@ -280,3 +280,18 @@ def test_when_a_period_is_over(period: str, end: str) -> None:
     assert day.isoformat() == "2026-11-01T00:00:00+08:00"
     assert settled_at("production_order", {"end": None}) is None
     assert settled_at("milestone", {"code": "m"}) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("合计", "应为 18 位,收到 2 位"),
+        ("91350100m000100y43", "字母须大写"),
+        ("91350100M000100I43", "不含字符 I"),
+        ("91350100M000100Y44", "校验码不符"),
+    ],
+)
+def test_what_is_wrong_with_a_code_is_said(code: str, said: str) -> None:
+    record = {**example("enterprise"), "uscc": code}
+    _, [refusal] = check_records("enterprise", [json.dumps(record).encode()])
+    assert said in refusal.parameters["detail_zh"]

@@ -514,3 +514,15 @@ def test_whatever_the_bytes_are_it_is_a_table_or_a_fault(data: bytes) -> None:
         return
     for one in judge("milestone", table):
         assert (one.record is None) == bool(one.marks)
+
+
+def test_what_people_write_is_understood() -> None:
+    """A heading that says it is mandatory, and several choices parted by the comma that is nearest on a Chinese keyboard."""
+    heading = ["code（必填）", "里程碑名称(必填项)", "计划日期 *（必填）"]
+    [record] = records(sheet(["m1", "启动会", date(2026, 3, 1)], heading=heading))
+    assert (record["code"], record["planned_on"]) == ("m1", "2026-03-01")
+    column = next(c for c in columns_of("digital_assessment") if c.item == "choice")
+    two = [names[0] for code, names in column.choices.items() if code != "none"][:2]
+    for comma in ",，;；、":
+        assert value_of(column, comma.join(two)) == value_of(column, ";".join(two))
+        assert len(value_of(column, comma.join(two))) == 2
