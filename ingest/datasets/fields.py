@@ -17,13 +17,16 @@ _DECIMALS = {"yuan": 2, "10,000 yuan": 6}
 _UNITS_ZH = {"yuan": "元", "10,000 yuan": "万元"}
 
 
-def about(zh: str, en: str, example: Any, labels: Mapping[str, str] | None = None) -> Any:
+def about(zh: str, en: str, example: Any, labels: Mapping[str, str] | None = None, note: str = "") -> Any:
     """What a field tells of itself: its Chinese label, what it is in English with its unit, an example.
 
-    `labels`: Chinese names of the values to choose from; they are in the JSON Schema as `labels`. The examples
-    of all fields of a dataset together are a record that is accepted.
+    `labels`: Chinese names of the values to choose from; they are in the JSON Schema as `labels`. `note`: in
+    Chinese what `en` says; it is there as `description_zh`, and is the label where that says it all. The
+    examples of all fields of a dataset together are a record that is accepted.
     """
-    extra: JsonDict | None = None if labels is None else {"labels": dict(labels)}
+    extra: JsonDict = {"description_zh": note or zh}
+    if labels is not None:
+        extra["labels"] = dict(labels)
     return Field(title=zh, description=en, examples=[example], json_schema_extra=extra)
 
 

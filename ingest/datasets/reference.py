@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -66,18 +66,25 @@ def _dataset(name: str) -> Iterator[str]:
         said.append("不可撤回 cannot be withdrawn")
     yield (
         "; ".join(said)
-        + "\n\n| 字段 field | 中文 | English | 类型 type | 必填 required |\n|---|---|---|---|---|\n"
+        + "\n\n| 字段 field | 中文 label | 说明 description | 类型 type | 必填 required |\n|---|---|---|---|---|\n"
     )
     for field, info in model.model_fields.items():
         shown = f"**{field}**" if field in model.key else field
         required = "是 yes" if info.is_required() else ""
-        yield f"| {shown} | {info.title} | {info.description} | {_kind(info)} | {required} |\n"
+        yield f"| {shown} | {info.title} | {_described(info)} | {_kind(info)} | {required} |\n"
     yield f"\n```json\n{json.dumps(example(name), ensure_ascii=False)}\n```\n"
 
 
+def _described(info: FieldInfo) -> str:
+    return f"{_extra(info).get('description_zh', info.title)}<br>{info.description}"
+
+
+def _extra(info: FieldInfo) -> Mapping[str, Any]:
+    return info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+
+
 def _kind(info: FieldInfo) -> str:
-    extra = info.json_schema_extra
-    labels = extra.get("labels") if isinstance(extra, dict) else None
+    labels = _extra(info).get("labels")
     core, several = _core(info.annotation)
     if isinstance(labels, dict):
         named = "、".join(f"`{value}` {label}" for value, label in labels.items())

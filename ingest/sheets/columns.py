@@ -32,7 +32,7 @@ KINDS: Mapping[Kind, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One field as a column: `choices` code → (zh, en); `item` the kind of a list's items."""
+    """One field as a column: `choices` code → (zh, en); `item` the kind of a list's items; `note` what `en` says, in Chinese."""
 
     field: str
     zh: str
@@ -43,6 +43,7 @@ class Column:
     examples: tuple[Any, ...]
     choices: Mapping[str, tuple[str, str]]
     item: Kind = "text"
+    note: str = ""
 
     @property
     def called(self) -> str:
@@ -91,12 +92,16 @@ def _column(name: str, field: FieldInfo, is_key: bool) -> Column:
         examples=tuple(field.examples or ()),
         choices=_choices(field, values),
         item=item,
+        note=str(_extra(field).get("description_zh", "")),
     )
 
 
+def _extra(field: FieldInfo) -> Mapping[str, Any]:
+    return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+
+
 def _choices(field: FieldInfo, values: tuple[Any, ...]) -> Mapping[str, tuple[str, str]]:
-    extra = field.json_schema_extra
-    labels: Any = extra.get("labels", {}) if isinstance(extra, dict) else {}
+    labels: Any = _extra(field).get("labels", {})
     return {str(value): _label(labels.get(str(value)), str(value)) for value in values}
 
 

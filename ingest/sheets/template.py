@@ -103,12 +103,17 @@ def _head(sheet: Worksheet, i: int, column: Column) -> None:
 def _described(column: Column) -> str:
     zh, en = KINDS[column.kind]
     lines = [
-        column.en,
+        *_said(column),
         f"{'必填' if column.required else '选填'}:{zh}",
         f"{'mandatory' if column.required else 'optional'}: {en}",
     ]
     lines += [f"{label_zh} = {code}" for code, (label_zh, _) in column.choices.items()]
     return "\n".join(lines)[:1000]
+
+
+def _said(column: Column) -> tuple[str, ...]:
+    """What the column is, in Chinese first."""
+    return tuple(text for text in (column.note, column.en) if text)
 
 
 def _written(column: Column, value: Any) -> str:
@@ -216,7 +221,7 @@ def _guide(sheet: Worksheet, columns: Iterable[Column]) -> None:
             column.zh, column.field,
             ("是 yes" if column.required else "否 no") + (" · 主键 key" if column.is_key else ""), f"{zh} / {en}",
             "\n".join(f"{label} = {code}" for code, (label, _) in column.choices.items()),
-            column.en, "; ".join(str(example) for example in column.examples[:2]),
+            "\n".join(_said(column)), "; ".join(str(example) for example in column.examples[:2]),
         )  # fmt: skip
         for i, text in enumerate(cells, 1):
             cell = sheet.cell(row, i)
