@@ -117,18 +117,24 @@ def _said(column: Column) -> tuple[str, ...]:
 
 
 def _written(column: Column, value: Any) -> str:
-    """A value as a person writes it."""
+    """A value as a person types it."""
     if value is None:
         return ""
     if column.kind == "list":
-        return ";".join(map(str, value))
+        return ";".join(_label(column, one) for one in value)
     if column.kind == "boolean":
         return "是" if value else "否"
     if column.kind == "choice":
-        return column.choices.get(str(value), (str(value),))[0]
+        return _label(column, value)
+    if column.kind == "number":
+        return f"{value:.15g}"
     if column.kind == "moment":
         return _local(value).strftime("%Y-%m-%d %H:%M:%S")
     return str(value)
+
+
+def _label(column: Column, value: Any) -> str:
+    return column.choices.get(str(value), (str(value),))[0]
 
 
 def _local(value: str) -> datetime:
@@ -221,7 +227,7 @@ def _guide(sheet: Worksheet, columns: Iterable[Column]) -> None:
             column.zh, column.field,
             ("是 yes" if column.required else "否 no") + (" · 主键 key" if column.is_key else ""), f"{zh} / {en}",
             "\n".join(f"{label} = {code}" for code, (label, _) in column.choices.items()),
-            "\n".join(_said(column)), "; ".join(str(example) for example in column.examples[:2]),
+            "\n".join(_said(column)), "\n".join(_written(column, example) for example in column.examples[:2]),
         )  # fmt: skip
         for i, text in enumerate(cells, 1):
             cell = sheet.cell(row, i)

@@ -165,6 +165,7 @@ def test_every_dataset_explains_itself_and_its_example_is_valid(dataset: str) ->
     for field, told in schema(dataset)["properties"].items():
         assert re.search(r"[\u4e00-\u9fff]", told["title"]), field
         assert told["description"], field
+        assert re.search(r"[\u4e00-\u9fff]", told["description_zh"]), field
         choices = told.get("enum") or next(
             (one["enum"] for one in told.get("anyOf", []) if "enum" in one), None
         )

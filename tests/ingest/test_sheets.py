@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 import tracemalloc
 import zipfile
@@ -25,7 +26,7 @@ from ingest.sheets.columns import Column, columns_of
 from ingest.sheets.harmless import harmless, original, put_text
 from ingest.sheets.judging import Judged, Mark, example_records, judge
 from ingest.sheets.marking import marked
-from ingest.sheets.reading import RESULT_SHEET, read_table
+from ingest.sheets.reading import GUIDE_SHEET, RESULT_SHEET, read_table
 from ingest.sheets.template import template_csv, template_xlsx
 
 FILES = Path(__file__).parent / "files"
@@ -309,6 +310,24 @@ def test_a_template_sent_back_is_empty_and_its_example_is_a_record(dataset: str)
     listed = {c.field for c in columns_of(dataset) if c.kind in ("choice", "boolean")}
     checks = [check for check in page.data_validations.dataValidation if check.type == "list"]
     assert len(checks) == len(listed)
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_the_guide_tells_every_column_in_chinese_first_with_an_example_that_can_be_typed(
+    dataset: str,
+) -> None:
+    book = openpyxl.load_workbook(io.BytesIO(template_xlsx(dataset)))
+    told = {row[1]: row for row in book[GUIDE_SHEET].iter_rows(values_only=True)}
+    for i, column in enumerate(columns_of(dataset), 1):
+        zh, en = told[column.field][5].split("\n")
+        assert (re.search(r"[\u4e00-\u9fff]", zh) is not None, en) == (True, column.en), column.field
+        assert book.worksheets[0].cell(3, i).comment.text.startswith(f"{zh}\n{en}\n")
+        shown, meant = told[column.field][6], column.examples[0]
+        value = value_of(column, shown)
+        if column.kind == "moment":
+            value, meant = datetime.fromisoformat(value), datetime.fromisoformat(meant)
+        assert (value, type(value)) == (meant, type(meant) if column.kind != "number" else type(value)), shown
+        assert "[" not in shown
 
 
 def test_an_example_that_was_changed_is_data() -> None:
