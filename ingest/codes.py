@@ -111,6 +111,21 @@ def kept(entries: Mapping[str, Sequence[Entry]]) -> list[Table]:
     return [Table(name, *_KEPT[name], rows) for name, rows in entries.items()]
 
 
+def choices(table: Table) -> dict[str, str]:
+    """Code → Chinese name, to choose from: of a district with its city, and not the province, in which all lie."""
+    known = {entry["code"]: entry for entry in table.entries}
+    return {
+        code: _above(entry, known) + entry.get("zh", "")
+        for code, entry in known.items()
+        if entry.get("parent", "") is not None
+    }
+
+
+def _above(entry: Entry, known: Mapping[str, Entry]) -> str:
+    above = known.get(entry.get("parent", ""))
+    return "" if above is None or above["parent"] is None else str(above["zh"])
+
+
 def fixed() -> list[Table]:
     """The tables that are part of the program."""
     return [

@@ -25,6 +25,11 @@ def entries(conn: Connection) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def indicators(conn: Connection) -> list[str]:
+    """The indicators that can be a target or be reported, by code; not all of them are computed."""
+    return [code for (code,) in conn.execute("SELECT code FROM indicator_code ORDER BY code")]
+
+
 def published(conn: Connection, contents: Mapping[str, str]) -> dict[str, datetime]:
     """Since when each table has had its content (SHA-256, hexadecimal); a new one: from now on. Aware, UTC."""
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -17,7 +17,7 @@ from pydantic import ConfigDict
 from ingest.api.answers import Answer, Text
 from ingest.api.gate import Gate
 from ingest.api.problems import Problem
-from ingest.codes import Table, fixed, kept
+from ingest.codes import Table, choices, fixed, kept
 from store import codes
 
 _TTL_S = 300.0
@@ -72,6 +72,17 @@ class Codes:
                     self._tables = {t.name: Published(t, hashes[t.name], since[t.name]) for t in found}
                 self._read_at = time.monotonic()
         return self._tables
+
+    async def choices(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Table → code → Chinese name, of the tables named: what can be chosen from them. Raises Problem."""
+        found: dict[str, dict[str, str]] = {}
+        for name in names:
+            table = (await self.tables()).get(name)
+            found[name] = {} if table is None else choices(table.table)
+            if name == "indicator":
+                # What nothing computes yet has no name, and can be a target all the same.
+                found[name] = dict.fromkeys(await self._gate.query(codes.indicators), "") | found[name]
+        return found
 
     async def version(self) -> str:
         """Of all tables together. Raises Problem."""

@@ -15,6 +15,7 @@ from ingest.api.answers import BINARY, FILE_NAME, Answer, Explained, Text
 from ingest.api.answers import REPLAYED as REPLAYED_HEADER
 from ingest.api.bodies import PACKED
 from ingest.api.body import coding, content_type, read_body
+from ingest.api.codes import Codes
 from ingest.api.definitions import TEXT_MOST, DatasetName
 from ingest.api.filing import ERRORS_KEPT, Filing
 from ingest.api.gate import Gate
@@ -208,8 +209,8 @@ class Files(Answer):
     """newest first"""
 
 
-def router(gate: Gate, filing: Filing) -> APIRouter:
-    """The routes, on this process's gate and its files at work."""
+def router(gate: Gate, filing: Filing, tables: Codes) -> APIRouter:
+    """The routes, on this process's gate and its files at work; `tables`: what templates offer to choose from."""
     routes = APIRouter(tags=["files"])
 
     @routes.get(
@@ -224,7 +225,7 @@ def router(gate: Gate, filing: Filing) -> APIRouter:
         format: Annotated[Literal["xlsx", "csv"], Query(description="文件格式 | form of the file")] = "xlsx",
     ) -> Response:
         """The file of a dataset to be filled in: xlsx with drop-downs and a guide, or CSV."""
-        return await _template(name, format)
+        return await _template(tables, name, format)
 
     @routes.get(
         "/api/v1/datasets/{name}/template.xlsx",
@@ -235,7 +236,7 @@ def router(gate: Gate, filing: Filing) -> APIRouter:
     )
     async def template_as_xlsx(name: DatasetName) -> Response:
         """The file of a dataset to be filled in, as xlsx with drop-downs and a guide."""
-        return await _template(name, "xlsx")
+        return await _template(tables, name, "xlsx")
 
     @routes.get(
         "/api/v1/datasets/{name}/template.csv",
@@ -246,7 +247,7 @@ def router(gate: Gate, filing: Filing) -> APIRouter:
     )
     async def template_as_csv(name: DatasetName) -> Response:
         """The file of a dataset to be filled in, as CSV."""
-        return await _template(name, "csv")
+        return await _template(tables, name, "csv")
 
     @routes.post(
         "/api/v1/datasets/{name}/files",
@@ -394,12 +395,13 @@ def router(gate: Gate, filing: Filing) -> APIRouter:
     return routes
 
 
-async def _template(name: str, form: str) -> Response:
+async def _template(tables: Codes, name: str, form: str) -> Response:
     if name not in DATASETS:
         raise Problem("unknown_dataset", {"dataset": name, "known": ", ".join(DATASETS)})
+    codes = await tables.choices({column.table for column in columns_of(name) if column.table is not None})
     if form == "csv":
-        return _attachment(await run_in_threadpool(template_csv, name), f"{name}.csv", CSV)
-    return _attachment(await run_in_threadpool(template_xlsx, name), f"{name}.xlsx", XLSX)
+        return _attachment(await run_in_threadpool(template_csv, name, codes), f"{name}.csv", CSV)
+    return _attachment(await run_in_threadpool(template_xlsx, name, codes), f"{name}.xlsx", XLSX)
 
 
 def _attachment(content: bytes, name: str, media_type: str) -> Response:

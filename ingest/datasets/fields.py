@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
@@ -15,6 +16,13 @@ _EARLIEST, _END = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=
 _ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 _DECIMALS = {"yuan": 2, "10,000 yuan": 6}
 _UNITS_ZH = {"yuan": "元", "10,000 yuan": "万元"}
+
+
+@dataclass(frozen=True, slots=True)
+class CodeOf:
+    """Says of a text that it is a code of this table; what the table holds is not known here."""
+
+    table: str
 
 
 def about(zh: str, en: str, example: Any, labels: Mapping[str, str] | None = None, note: str = "") -> Any:
@@ -94,12 +102,12 @@ def _ticked(values: list[str]) -> list[str]:
 Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
 Day = Annotated[date, AfterValidator(_day)]
 Uscc = Annotated[str, AfterValidator(_uscc)]
-Region = Annotated[str, Field(pattern=r"^[0-9]{6}([0-9]{3})?$")]
+Region = Annotated[str, Field(pattern=r"^[0-9]{6}([0-9]{3})?$"), CodeOf("region")]
 Code = Annotated[str, Field(pattern=r"^[^./+#,\s]{1,64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Number = Annotated[str, Field(pattern=r"^\S{1,100}$")]
 """Of a document: a contract, a voucher, a certificate."""
-IndicatorCode = Annotated[str, Field(pattern=r"^[a-z]+\.[a-z0-9_]+$")]
+IndicatorCode = Annotated[str, Field(pattern=r"^[a-z]+\.[a-z0-9_]+$"), CodeOf("indicator")]
 Period = Annotated[str, Field(pattern=r"^20[0-9]{2}(-Q[1-4]|-(0[1-9]|1[0-2]))?$")]
 """A year, a quarter or a month of +08:00: 2026, 2026-Q1, 2026-03."""
 # JSON has one kind of number: 64.0 is as whole as 64, and libraries that keep doubles write it so.

@@ -105,10 +105,18 @@ def _text(column: Column, raw: Any, _: datetime) -> str:
     if isinstance(raw, str):
         text = raw.strip(_BLANKS)
         half = _half(text)
+        if column.table is not None:
+            half = _code(half)
         if _ROUNDED.fullmatch(half):  # an 18-digit code that a spreadsheet has saved as CSV
             raise CellFault("digits_lost", {"field": column.called, "got": shown(raw)})
         return half if half.isascii() else text  # codes in full width; names keep their punctuation
     raise _wrong(column, raw, "text")
+
+
+def _code(text: str) -> str:
+    """A code without the Chinese name after it that the template's drop-downs have: 441900 东莞市."""
+    code, *name = text.split(maxsplit=1)
+    return code if name and code.isascii() and not name[0].isascii() else text
 
 
 def _number(column: Column, raw: Any, _: datetime) -> float | int:

@@ -15,6 +15,7 @@ from pydantic import AwareDatetime
 from pydantic.fields import FieldInfo
 
 from ingest.datasets import DATASETS
+from ingest.datasets.fields import CodeOf
 
 Kind = Literal["text", "integer", "number", "boolean", "date", "moment", "choice", "list"]
 
@@ -32,7 +33,9 @@ KINDS: Mapping[Kind, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One field as a column: `choices` code → (zh, en); `item` the kind of a list's items; `note` what `en` says, in Chinese."""
+    """One field as a column: `choices` code → (zh, en); `item` the kind of a list's items; `note` what `en` says, in
+    Chinese; `table` the code table that a text is a code of.
+    """
 
     field: str
     zh: str
@@ -44,6 +47,7 @@ class Column:
     choices: Mapping[str, tuple[str, str]]
     item: Kind = "text"
     note: str = ""
+    table: str | None = None
 
     @property
     def called(self) -> str:
@@ -93,6 +97,7 @@ def _column(name: str, field: FieldInfo, is_key: bool) -> Column:
         choices=_choices(field, values),
         item=item,
         note=str(_extra(field).get("description_zh", "")),
+        table=next((one.table for one in field.metadata if isinstance(one, CodeOf)), None),
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import Any
 
 import annotated_types
@@ -34,6 +35,10 @@ _BLUE, _PALE, _GREY = (
 )
 _WRAPPED = Alignment(wrap_text=True, vertical="top")
 _LATEST = "DATE(2099,12,31)"
+_LISTED = f"下拉选项之一,见工作表「{CHOICES_SHEET}」 / one of the drop-down, see the sheet {CHOICES_SHEET}"
+Codes = Mapping[str, Mapping[str, str]]
+"""Code table → code → Chinese name."""
+NO_CODES: Codes = MappingProxyType({})
 _NOTES = (
     ("表头带 * 的列必填;列的顺序可以改变,不需要的选填列可以删除。",
      "Columns marked * are mandatory; columns may be reordered, optional ones deleted."),
@@ -47,8 +52,8 @@ _NOTES = (
 )  # fmt: skip
 
 
-def template_xlsx(dataset: str) -> bytes:
-    """The template as xlsx."""
+def template_xlsx(dataset: str, codes: Codes = NO_CODES) -> bytes:
+    """The template as xlsx; columns that are of one of the tables `codes` have its codes to choose from."""
     book = openpyxl.Workbook()
     sheet = book.active
     assert isinstance(sheet, Worksheet)  # noqa: S101 a new workbook has one
@@ -64,18 +69,18 @@ def template_xlsx(dataset: str) -> bytes:
     for row, record in enumerate(example_records(dataset), _FIRST):
         for i, column in enumerate(columns, 1):
             cell = sheet.cell(row, i)
-            _put(cell, column, record.get(column.field))
+            _put(cell, column, record.get(column.field), codes)
             cell.font = Font(italic=True, color="808080")
             cell.fill = _GREY
     sheet.freeze_panes = f"A{_FIRST}"
-    _checks(book, sheet, dataset, columns)
-    _guide(book.create_sheet(GUIDE_SHEET), columns)
+    _checks(book, sheet, dataset, columns, codes)
+    _guide(book.create_sheet(GUIDE_SHEET), columns, codes)
     if CHOICES_SHEET in book.sheetnames:
         book.move_sheet(CHOICES_SHEET, 1)
     return saved(book)
 
 
-def template_csv(dataset: str) -> bytes:
+def template_csv(dataset: str, codes: Codes = NO_CODES) -> bytes:
     """The template as CSV in UTF-8 with the mark by which spreadsheets know it: labels, field names, examples."""
     columns = columns_of(dataset)
     text = io.StringIO(newline="")
@@ -83,7 +88,7 @@ def template_csv(dataset: str) -> bytes:
     lines.writerow([f"{c.zh} *" if c.required else c.zh for c in columns])
     lines.writerow([c.field for c in columns])
     for record in example_records(dataset):
-        lines.writerow([harmless(_written(c, record.get(c.field)), numbers=True) for c in columns])
+        lines.writerow([harmless(_written(c, record.get(c.field), codes), numbers=True) for c in columns])
     return b"\xef\xbb\xbf" + text.getvalue().encode()
 
 
@@ -116,7 +121,7 @@ def _said(column: Column) -> tuple[str, ...]:
     return tuple(text for text in (column.note, column.en) if text)
 
 
-def _written(column: Column, value: Any) -> str:
+def _written(column: Column, value: Any, codes: Codes) -> str:
     """A value as a person types it."""
     if value is None:
         return ""
@@ -128,9 +133,24 @@ def _written(column: Column, value: Any) -> str:
         return _label(column, value)
     if column.kind == "number":
         return f"{value:.15g}"
+    if column.table is not None and (names := codes.get(column.table)):
+        return _named(str(value), names)
     if column.kind == "moment":
         return _local(value).strftime("%Y-%m-%d %H:%M:%S")
     return str(value)
+
+
+def _named(code: str, names: Mapping[str, str]) -> str:
+    """A code with its name, as the reader takes it: 441900 东莞市."""
+    return f"{code} {names.get(code, '')}".rstrip()
+
+
+def _entries(column: Column, codes: Codes) -> list[str]:
+    """What the drop-down of a column has to choose from; nothing: it has none."""
+    if column.kind == "choice":
+        return [zh for zh, _ in column.choices.values()]
+    names = codes.get(column.table, {}) if column.table is not None else {}
+    return [_named(code, names) for code in names]
 
 
 def _label(column: Column, value: Any) -> str:
@@ -141,7 +161,7 @@ def _local(value: str) -> datetime:
     return datetime.fromisoformat(value).astimezone(LOCAL).replace(tzinfo=None)
 
 
-def _put(cell: Any, column: Column, value: Any) -> None:
+def _put(cell: Any, column: Column, value: Any, codes: Codes) -> None:
     if value is None:
         return
     if column.kind in ("number", "integer"):
@@ -151,25 +171,30 @@ def _put(cell: Any, column: Column, value: Any) -> None:
     elif column.kind == "moment":
         cell.value = _local(value)
     else:
-        put_text(cell, _written(column, value))
+        put_text(cell, _written(column, value, codes))
     cell.number_format = _FORMATS.get(column.kind, "@")
 
 
-def _checks(book: openpyxl.Workbook, sheet: Worksheet, dataset: str, columns: Iterable[Column]) -> None:
+def _checks(
+    book: openpyxl.Workbook, sheet: Worksheet, dataset: str, columns: Iterable[Column], codes: Codes
+) -> None:
     """Drop-downs and checks of what is typed; the drop-downs' values stand on a sheet of their own."""
     values: Worksheet | None = None
     listed = 0
     for i, column in enumerate(columns, 1):
         letter = get_column_letter(i)
-        if column.kind == "choice":
+        zh, en = KINDS[column.kind]
+        if entries := _entries(column, codes):
+            zh, en = KINDS["choice"]
             if values is None:
                 values = book.create_sheet(CHOICES_SHEET)
             listed += 1
             put_text(values.cell(1, listed), column.zh)
-            for row, (zh, _) in enumerate(column.choices.values(), 2):
-                put_text(values.cell(row, listed), zh)
+            for row, entry in enumerate(entries, 2):
+                put_text(values.cell(row, listed), entry)
             at = get_column_letter(listed)
-            source = f"'{CHOICES_SHEET}'!${at}$2:${at}${len(column.choices) + 1}"
+            values.column_dimensions[at].width = min(40, max(14, *(2 * len(entry) for entry in entries)))
+            source = f"'{CHOICES_SHEET}'!${at}$2:${at}${len(entries) + 1}"
             check = DataValidation(type="list", formula1=source, allow_blank=True)
         elif column.kind == "boolean":
             check = DataValidation(type="list", formula1='"是,否"', allow_blank=True)
@@ -185,7 +210,6 @@ def _checks(book: openpyxl.Workbook, sheet: Worksheet, dataset: str, columns: It
             )  # fmt: skip
         else:
             continue
-        zh, en = KINDS[column.kind]
         check.errorTitle, check.error = column.zh[:30], f"应为{zh} / must be {en}"[:220]
         check.showErrorMessage = True
         check.add(f"{letter}{_FIRST}:{letter}{_FIRST + MOST_ROWS}")
@@ -203,7 +227,7 @@ def _limits(dataset: str, field: str) -> tuple[str, str]:
     return low, high
 
 
-def _guide(sheet: Worksheet, columns: Iterable[Column]) -> None:
+def _guide(sheet: Worksheet, columns: Iterable[Column], codes: Codes) -> None:
     for row, (zh, en) in enumerate(_NOTES, 1):
         put_text(sheet.cell(row, 1), f"{row}. {zh}")
         put_text(sheet.cell(row, 5), en)
@@ -226,8 +250,9 @@ def _guide(sheet: Worksheet, columns: Iterable[Column]) -> None:
         cells = (
             column.zh, column.field,
             ("是 yes" if column.required else "否 no") + (" · 主键 key" if column.is_key else ""), f"{zh} / {en}",
-            "\n".join(f"{label} = {code}" for code, (label, _) in column.choices.items()),
-            "\n".join(_said(column)), "\n".join(_written(column, example) for example in column.examples[:2]),
+            "\n".join(f"{label} = {code}" for code, (label, _) in column.choices.items())
+            or (_LISTED if _entries(column, codes) else ""),
+            "\n".join(_said(column)), "\n".join(_written(column, example, codes) for example in column.examples[:2]),
         )  # fmt: skip
         for i, text in enumerate(cells, 1):
             cell = sheet.cell(row, i)

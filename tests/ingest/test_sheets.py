@@ -26,8 +26,8 @@ from ingest.sheets.columns import Column, columns_of
 from ingest.sheets.harmless import harmless, original, put_text
 from ingest.sheets.judging import Judged, Mark, example_records, judge
 from ingest.sheets.marking import marked
-from ingest.sheets.reading import GUIDE_SHEET, RESULT_SHEET, read_table
-from ingest.sheets.template import template_csv, template_xlsx
+from ingest.sheets.reading import CHOICES_SHEET, GUIDE_SHEET, RESULT_SHEET, read_table
+from ingest.sheets.template import Codes, template_csv, template_xlsx
 
 FILES = Path(__file__).parent / "files"
 HEADING = ["code", "name", "planned_on", "accepted_on"]
@@ -312,11 +312,22 @@ def test_a_template_sent_back_is_empty_and_its_example_is_a_record(dataset: str)
     assert len(checks) == len(listed)
 
 
+CODES = {
+    "region": {"441900": "东莞市", "441900003": "东莞市东城街道"},
+    "indicator": {
+        "equip.oee": "设备综合效率 OEE",
+        "plat.devices_connected": "平台连接设备数",
+        "sme.rd_intensity": "",
+    },
+}
+
+
+@pytest.mark.parametrize("codes", [{}, CODES], ids=["without codes", "with codes"])
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_the_guide_tells_every_column_in_chinese_first_with_an_example_that_can_be_typed(
-    dataset: str,
+    dataset: str, codes: Codes
 ) -> None:
-    book = openpyxl.load_workbook(io.BytesIO(template_xlsx(dataset)))
+    book = openpyxl.load_workbook(io.BytesIO(template_xlsx(dataset, codes)))
     told = {row[1]: row for row in book[GUIDE_SHEET].iter_rows(values_only=True)}
     for i, column in enumerate(columns_of(dataset), 1):
         zh, en = told[column.field][5].split("\n")
@@ -328,6 +339,51 @@ def test_the_guide_tells_every_column_in_chinese_first_with_an_example_that_can_
             value, meant = datetime.fromisoformat(value), datetime.fromisoformat(meant)
         assert (value, type(value)) == (meant, type(meant) if column.kind != "number" else type(value)), shown
         assert "[" not in shown
+
+
+@pytest.mark.parametrize(
+    ("dataset", "field", "listed"),
+    [("park", "region_code", ["441900 东莞市", "441900003 东莞市东城街道"]),
+     *((name, field, ["equip.oee 设备综合效率 OEE", "plat.devices_connected 平台连接设备数", "sme.rd_intensity"])
+       for name, field in (("task_target", "indicator"), ("task_curve_point", "indicator"), ("reported_indicator", "code")))],
+)  # fmt: skip
+def test_codes_are_chosen_by_their_names_and_read_without(
+    dataset: str, field: str, listed: list[str]
+) -> None:
+    data = template_xlsx(dataset, CODES)
+    book = openpyxl.load_workbook(io.BytesIO(data))
+    column = next(c for c in columns_of(dataset) if c.field == field)
+    at = [c.value for c in book[CHOICES_SHEET][1]].index(column.zh)
+    assert [
+        row[at] for row in book[CHOICES_SHEET].iter_rows(min_row=2, values_only=True) if row[at]
+    ] == listed
+    letter = openpyxl.utils.get_column_letter(columns_of(dataset).index(column) + 1)
+    [check] = [c for c in book.worksheets[0].data_validations.dataValidation if f"{letter}5" in c.sqref]
+    assert check.type == "list"
+    assert check.formula1.endswith(f"${len(listed) + 1}")
+    for entry in listed:
+        assert value_of(column, entry) == entry.split()[0]
+    for file in (data, template_csv(dataset, CODES)):  # with the name, and still the example
+        assert any(example in row for _, row in read_table(dataset, file).rows for example in listed)
+        assert list(judge(dataset, read_table(dataset, file))) == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [("441900 东莞市", "441900"), ("４４１９００\u3000东莞市", "441900"), (441900, "441900"), ("441900003", "441900003"),
+     ("equip.oee 设备综合效率 OEE", "equip.oee"), ("4419 00", "4419 00"), ("东莞市 东城", "东莞市 东城")],
+)  # fmt: skip
+def test_a_code_may_have_its_name_after_it(raw: Any, value: str) -> None:
+    of_a_table = Column("f", "某列", "some column", "text", True, False, (), {}, table="region")
+    assert value_of(of_a_table, raw) == value
+    if raw == "441900 东莞市":
+        assert value_of(COLUMN, raw) == raw  # of no table it is a text like others
+
+
+def test_an_enterprise_of_a_csv_names_its_region_in_either_way() -> None:
+    for region in ("441900", "441900 东莞市"):
+        data = f"uscc,name,region_code,registered_on\n91440300MA5EXAMP0C,厂,{region},2026-01-01\n"
+        assert [one["region_code"] for one in records(data.encode(), "enterprise")] == ["441900"]
 
 
 def test_an_example_that_was_changed_is_data() -> None:

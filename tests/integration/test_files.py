@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from ingest.sheets.reading import read_table
+from ingest.sheets.reading import CHOICES_SHEET, read_table
 from qunce.cli import app
 from qunce.push.backfill import backfill, progress_file
 from qunce.push.mapping import read_mapping
@@ -408,3 +408,18 @@ def test_a_template_can_be_had_and_sent_back(client: httpx.Client) -> None:
     assert (job["stage"], counts(job)) == ("done", (0, 0, 0, 0))
     assert job["notes"]["ignored_examples"] == 1
     assert client.get("/api/v1/datasets/nothing/template.xlsx").status_code == 404
+
+
+def test_a_template_offers_the_platforms_own_codes(client: httpx.Client) -> None:
+    def listed(dataset: str) -> set[str]:
+        file = client.get(f"/api/v1/datasets/{dataset}/template.xlsx").content
+        rows = openpyxl.load_workbook(io.BytesIO(file))[CHOICES_SHEET].iter_rows(min_row=2, values_only=True)
+        return {str(row[0]) for row in rows}
+
+    regions = listed("park")
+    assert regions >= {"441900 东莞市", "441900003 东莞市东城街道", "440103 广州市荔湾区"}
+    assert not any(one.startswith("440000") for one in regions)  # the province: all lie in it
+    assert {one.split()[0] for one in listed("task_target")} >= {"equip.oee", "sme.rd_intensity"}
+    enterprise = "uscc,name,region_code,registered_on\n91440300MA5EXAMP0C,厂,441900 东莞市,2026-01-01\n"
+    job = push(client, enterprise.encode(), "enterprise", dry_run=True)
+    assert (job["stage"], counts(job)[0]) == ("done", 1)
