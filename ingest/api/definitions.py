@@ -31,7 +31,7 @@ _SCHEMA = {
         "properties": {
             "type": "object",
             "additionalProperties": {"type": "object"},
-            "description": "schema of each field, with its label in Chinese",
+            "description": "schema of each field, with its label and description_zh in Chinese",
         },
         "required": {"type": "array", "items": {"type": "string"}, "description": "fields every record has"},
     },
@@ -109,7 +109,7 @@ def router(gate: Gate) -> APIRouter:
         response_model=None,
     )
     async def schema_of(name: DatasetName) -> dict[str, Any]:
-        """JSON Schema (2020-12) of one record, with labels in Chinese and examples."""
+        """JSON Schema (2020-12) of one record, with labels and descriptions in Chinese, too, and examples."""
         if name not in DATASETS:
             raise Problem("unknown_dataset", {"dataset": name, "known": ", ".join(DATASETS)})
         return schema(name)

@@ -84,7 +84,7 @@ class ParkResidence(Record):
     ]
     floor_area_m2: Annotated[
         Amount | None,
-        about("使用面积(平方米)", "Floor area it uses, m²", 2600.0, note="企业使用的建筑面积,单位:平方米"),
+        about("使用面积(平方米)", "Floor area it uses, m²", 2600.0, note="企业所使用的面积,单位:平方米"),
     ] = None
 
     @model_validator(mode="after")
@@ -155,7 +155,7 @@ class IdleAsset(Record):
         ),
     ] = None
     reuse: Annotated[
-        Name | None, about("盘活方式", "How it is used now", "共享打样车间", note="现在的用途")
+        Name | None, about("盘活方式", "How it is used now", "共享打样车间", note="盘活后现在的使用方式")
     ] = None
 
     @model_validator(mode="after")

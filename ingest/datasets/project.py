@@ -454,7 +454,7 @@ class ReportedIndicator(Record):
             "统计期开始",
             "From; a day is the day of +08:00",
             "2026-11-23T00:00:00+08:00",
-            note="起点;以日计的为北京时间的日",
+            note="起点;按日统计的,为北京时间的一日",
         ),
     ]
     period_end: Annotated[

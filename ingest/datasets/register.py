@@ -65,7 +65,7 @@ class Enterprise(Record):
             "统一社会信用代码",
             "统一社会信用代码 (GB 32100-2015)",
             "91440300MA5EXAMP0C",
-            note="18 位代码(GB 32100-2015)",
+            note="企业的统一社会信用代码,18 位(GB 32100-2015)",
         ),
     ]
     name: Annotated[
@@ -127,7 +127,7 @@ class IndustryEnterprise(Record):
             "统一社会信用代码",
             "统一社会信用代码 (GB 32100-2015)",
             "91441900MA4UEXMQ09",
-            note="18 位代码(GB 32100-2015)",
+            note="企业的统一社会信用代码,18 位(GB 32100-2015)",
         ),
     ]
     name: Annotated[
