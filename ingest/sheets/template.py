@@ -196,6 +196,8 @@ def _checks(
             values.column_dimensions[at].width = min(40, max(14, *(2 * len(entry) for entry in entries)))
             source = f"'{CHOICES_SHEET}'!${at}$2:${at}${len(entries) + 1}"
             check = DataValidation(type="list", formula1=source, allow_blank=True)
+            if column.table is not None:  # the bare code is taken, too, and of regions that of a town
+                check.errorStyle = "warning"
         elif column.kind == "boolean":
             check = DataValidation(type="list", formula1='"是,否"', allow_blank=True)
         elif column.kind in ("date", "moment"):
